@@ -44,6 +44,19 @@ func ParseURL(s string) (URL, error) {
 	}
 }
 
+// ParseObjectURL splits the URL of one object, such as "s3://bucket/dir/config.yaml", into its bucket and its key.
+func ParseObjectURL(s string) (URL, string, error) {
+	at := strings.LastIndex(s, "/")
+	if at < 0 || at == len(s)-1 {
+		return URL{}, "", fmt.Errorf("%q is not the URL of an object: it needs a name after the last slash", s)
+	}
+	u, err := ParseURL(s[:at+1])
+	if err != nil {
+		return URL{}, "", err
+	}
+	return u, u.Prefix + s[at+1:], nil
+}
+
 func checkBucketName(name string) error {
 	if name == "" {
 		return errors.New("the bucket's name is missing")

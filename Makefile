@@ -1,0 +1,88 @@
+# Every target runs from the project's root. `make` lists them.
+#
+# Only Go, git and make are needed for demo, build, test and package. test-real and lint build their tools into
+# build/tools from internal/tools; test-azurite also needs node and npm.
+
+export CGO_ENABLED ?= 0
+GO ?= go
+# RACE=-race turns the race detector on; it needs a C compiler.
+RACE ?=
+ifneq ($(RACE),)
+export CGO_ENABLED = 1
+endif
+VERSION ?= $(shell git describe --tags --always --dirty 2>/dev/null || echo dev)
+LDFLAGS = -s -w -buildid= -X main.version=$(VERSION)
+BUILD = $(GO) build -trimpath -buildvcs=false -ldflags '$(LDFLAGS)'
+TOOLS = build/tools
+REAL = $(GO) -C internal/realtest
+
+.DEFAULT_GOAL := help
+.PHONY: help demo build test test-real test-azurite lint bench package verify fuzz clean
+
+help: ## list the targets
+	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | awk -F ':.*## ' '{printf "  %-14s %s\n", $$1, $$2}'
+
+demo: build ## start everything embedded, with sample DAGs, and print what to try
+	build/dagbucket demo $(DEMO_FLAGS)
+
+build: ## build the command line into build/dagbucket
+	$(BUILD) -o build/dagbucket ./functions/dagbucket
+
+test: ## run the tests: in-process, no server, under 5 minutes
+	$(GO) vet ./...
+	$(GO) test $(RACE) -timeout 5m ./...
+
+test-real: $(TOOLS)/versitygw build/lambda/bootstrap build ## run the tests against real servers: S3 (versitygw), the Lambda runtime, broken networks
+	$(REAL) test $(RACE) -timeout 15m ./...
+
+build/azurite/node_modules/.bin/azurite-blob:
+	npm install --prefix build/azurite --no-audit --no-fund --no-save azurite@3.37.0
+
+test-azurite: build/azurite/node_modules/.bin/azurite-blob ## run the upload against Azurite, the Azure Blob emulator (needs node)
+	$(REAL) test $(RACE) -tags azurite -timeout 5m ./azurite/...
+
+lint: $(TOOLS)/staticcheck ## gofmt, vet, staticcheck, import rules, tidy modules
+	@test -z "$$(gofmt -l functions internal)" || { gofmt -l functions internal; echo "run: gofmt -w functions internal"; exit 1; }
+	$(GO) vet ./... && $(REAL) vet -tags azurite ./...
+	$(TOOLS)/staticcheck ./...
+	cd internal/realtest && ../../$(TOOLS)/staticcheck -tags azurite ./...
+	$(GO) test -count=1 -run 'TestImport|TestEachCloud|TestLambdaLinks' ./internal
+	$(GO) mod tidy -diff
+	$(REAL) mod tidy -diff
+
+bench: $(TOOLS)/versitygw build/lambda/bootstrap ## measure the Lambda binary beside a floor that does the bare work
+	$(REAL) run ./bench $(BENCH_FLAGS)
+
+fuzz: ## fuzz everything that parses, FUZZTIME each (default 30s)
+	@set -e; for pkg in $$(grep -rl --include='*_test.go' '^func Fuzz' internal | xargs -n1 dirname | sort -u); do \
+		for f in $$($(GO) test -list '^Fuzz' ./$$pkg | grep '^Fuzz'); do \
+			echo "== $$pkg $$f"; $(GO) test -run '^$$' -fuzz "^$$f$$" -fuzztime $${FUZZTIME:-30s} ./$$pkg; done; done
+
+package: ## build build/lambda-amd64.zip and build/lambda-arm64.zip, reproducibly
+	@set -e; for arch in amd64 arm64; do \
+		CGO_ENABLED=0 GOOS=linux GOARCH=$$arch $(BUILD) -tags lambda.norpc -o build/lambda-$$arch/bootstrap ./functions/lambda; \
+		$(GO) run ./internal/lambdazip build/lambda-$$arch.zip build/lambda-$$arch/bootstrap; \
+		ls -l build/lambda-$$arch.zip; done
+
+verify: lint package ## lint; the packages are reproducible and small; the demo deploys what was uploaded
+	@set -e; for arch in amd64 arm64; do cp build/lambda-$$arch.zip build/first-$$arch.zip; done
+	$(MAKE) package
+	@set -e; for arch in amd64 arm64; do cmp build/lambda-$$arch.zip build/first-$$arch.zip; rm build/first-$$arch.zip; \
+		test $$(wc -c < build/lambda-$$arch.zip) -le 15728640 || { echo "build/lambda-$$arch.zip is over 15 MB"; exit 1; }; done
+	$(MAKE) demo DEMO_FLAGS=--once
+
+clean: ## remove everything that was built
+	rm -rf build
+
+# The binary under test is built as for Lambda, for this machine.
+.PHONY: build/lambda/bootstrap
+build/lambda/bootstrap:
+	CGO_ENABLED=0 $(BUILD) -tags lambda.norpc -o $@ ./functions/lambda
+
+$(TOOLS)/versitygw: internal/tools/go.mod internal/tools/go.sum
+	$(GO) -C internal/tools build -o ../../$(TOOLS)/ github.com/versity/versitygw/cmd/versitygw
+	@touch $@
+
+$(TOOLS)/staticcheck: internal/tools/go.mod internal/tools/go.sum
+	$(GO) -C internal/tools build -o ../../$(TOOLS)/ honnef.co/go/tools/cmd/staticcheck
+	@touch $@

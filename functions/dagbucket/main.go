@@ -1,0 +1,187 @@
+// Command dagbucket is the command line: the same sync as the cloud functions', for operators, for CI and for trying it out.
+package main
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"io"
+	"log/slog"
+	"os"
+	"os/signal"
+	"syscall"
+
+	"github.com/alecthomas/kong"
+	"golang.org/x/term"
+
+	"github.com/dagbucket/dagbucket/internal/awswire"
+	"github.com/dagbucket/dagbucket/internal/config"
+	"github.com/dagbucket/dagbucket/internal/deployer"
+	"github.com/dagbucket/dagbucket/internal/service"
+)
+
+// version is set when the binary is built.
+var version = "dev"
+
+// Exit codes; the outcomes' own are in exitCode.
+const (
+	exitOK      = 0
+	exitFailed  = 1
+	exitUsage   = 2 // or configuration
+	exitHeld    = 3
+	exitBusy    = 4
+	exitChanges = 5 // plan only
+)
+
+const description = `Deploys the DAG files of a bucket to an Astro Deployment.
+
+Configuration comes from the file or URL in DAGBUCKET_CONFIG, or for one route from DAGBUCKET_SOURCE, DAGBUCKET_STATE,
+ASTRO_DEPLOYMENT_ID and ASTRO_API_TOKEN. To try it without any account, run: dagbucket demo
+
+Exit codes: 0 in order, 1 failed, 2 usage or configuration, 3 held until somebody acts, 4 another run is at it,
+5 there are changes (plan).`
+
+// cli is every command with its flags.
+type cli struct {
+	Verbose bool `short:"v" help:"Log every step."`
+
+	Demo    demoCmd    `cmd:"" help:"Start an S3 server, an Astro stand-in and the function, all embedded, with sample DAGs to play with."`
+	Sync    syncCmd    `cmd:"" help:"Make the Deployment's DAGs equal to what the sources hold: one run."`
+	Plan    planCmd    `cmd:"" help:"Show what a run would do, and change nothing."`
+	Event   eventCmd   `cmd:"" help:"Do what the function would do for a recorded event payload."`
+	Status  statusCmd  `cmd:"" help:"Show what is live, since when and by which deploy, and what is kept or left out."`
+	Version versionCmd `cmd:"" help:"Print the version."`
+}
+
+func main() {
+	ctx, stop := signal.NotifyContext(context.Background(), os.Interrupt, syscall.SIGTERM)
+	code := run(ctx, os.Args[1:], &console{
+		env: os.Getenv, out: os.Stdout, err: os.Stderr,
+		outTerminal: term.IsTerminal(int(os.Stdout.Fd())), errTerminal: term.IsTerminal(int(os.Stderr.Fd())),
+	})
+	stop()
+	os.Exit(code)
+}
+
+// console is the surroundings of one call.
+type console struct {
+	env                      func(string) string
+	out, err                 io.Writer
+	outTerminal, errTerminal bool
+	verbose                  bool
+}
+
+// exitError ends the program with a code of its own; its text, if any, is printed.
+type exitError struct {
+	code int
+	err  error
+}
+
+func (e *exitError) Error() string { return e.err.Error() }
+func (e *exitError) Unwrap() error { return e.err }
+
+func run(ctx context.Context, args []string, c *console) int {
+	var commands cli
+	exited := -1
+	parser, err := kong.New(&commands, kong.Name("dagbucket"), kong.Description(description), kong.Writers(c.out, c.err),
+		kong.UsageOnError(), kong.Exit(func(code int) { exited = code }), kong.BindTo(ctx, (*context.Context)(nil)), kong.Bind(c),
+		kong.ConfigureHelp(kong.HelpOptions{Compact: true, WrapUpperBound: 120}))
+	if err != nil {
+		panic(err) // the commands above are wrong
+	}
+	parsed, err := parser.Parse(args)
+	if exited >= 0 {
+		return exited
+	}
+	if err != nil {
+		fmt.Fprintf(c.err, "dagbucket: %v; see dagbucket --help\n", err)
+		return exitUsage
+	}
+	c.verbose = commands.Verbose
+	return c.exit(parsed.Run())
+}
+
+// exit prints an error once and returns the exit code.
+func (c *console) exit(err error) int {
+	if err == nil {
+		return exitOK
+	}
+	code := exitFailed
+	var withCode *exitError
+	if errors.As(err, &withCode) {
+		code = withCode.code
+		if err = withCode.err; err == nil {
+			return code
+		}
+	}
+	fmt.Fprintf(c.err, "dagbucket: %v\n", err)
+	return code
+}
+
+func exitCode(o deployer.Outcome) int {
+	switch o {
+	case deployer.Held:
+		return exitHeld
+	case deployer.Busy:
+		return exitBusy
+	case deployer.Failed:
+		return exitFailed
+	case deployer.Changes:
+		return exitChanges
+	}
+	return exitOK
+}
+
+// log writes text for people and JSON for programs. People see warnings only, since the result is printed anyway.
+func (c *console) log() *slog.Logger {
+	if !c.errTerminal {
+		return slog.New(slog.NewJSONHandler(c.err, nil))
+	}
+	level := slog.LevelError + 1
+	if c.verbose {
+		level = slog.LevelInfo
+	}
+	return slog.New(slog.NewTextHandler(c.err, &slog.HandlerOptions{Level: level}))
+}
+
+// service wires the configuration of the environment.
+func (c *console) service(ctx context.Context, progress func(deployer.Progress)) (*service.Service, error) {
+	clients := awswire.New(c.env)
+	cfg, err := config.Load(ctx, c.env, clients.ReadURL)
+	if err != nil {
+		return nil, &exitError{exitUsage, err}
+	}
+	s, err := service.New(ctx, cfg, service.Deps{
+		OpenBucket: clients.OpenBucket, Secrets: clients.Secrets(), Version: version, Log: c.log(), Progress: progress,
+	})
+	if err != nil {
+		return nil, &exitError{exitUsage, err}
+	}
+	return s, nil
+}
+
+// route is the flag that most commands share.
+type route struct {
+	Route string `placeholder:"NAME" help:"Which route; needed if there are several."`
+	JSON  bool   `name:"json" help:"Print one JSON object on standard output."`
+}
+
+func (r route) wire(ctx context.Context, c *console, progress func(deployer.Progress)) (*service.Service, *deployer.Route, error) {
+	s, err := c.service(ctx, progress)
+	if err != nil {
+		return nil, nil, err
+	}
+	chosen, err := s.Route(r.Route)
+	if err != nil {
+		return nil, nil, &exitError{exitUsage, err}
+	}
+	return s, chosen, nil
+}
+
+type versionCmd struct{}
+
+// Run prints the version.
+func (versionCmd) Run(c *console) error {
+	_, err := fmt.Fprintln(c.out, "dagbucket", version)
+	return err
+}

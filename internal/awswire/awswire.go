@@ -1,0 +1,104 @@
+// Package awswire makes the AWS clients of an entry point: S3 buckets, local directories, and secrets.
+package awswire
+
+import (
+	"context"
+	"fmt"
+	"sync"
+
+	"github.com/aws/aws-sdk-go-v2/aws"
+	"github.com/aws/aws-sdk-go-v2/config"
+	"github.com/aws/aws-sdk-go-v2/service/s3"
+
+	"github.com/dagbucket/dagbucket/internal/bucket"
+	"github.com/dagbucket/dagbucket/internal/bucket/dirbucket"
+	"github.com/dagbucket/dagbucket/internal/bucket/s3bucket"
+	"github.com/dagbucket/dagbucket/internal/secret"
+	"github.com/dagbucket/dagbucket/internal/secret/awssecret"
+)
+
+// maxConfig bounds a configuration file in bytes.
+const maxConfig = 1 << 20
+
+// Clients are made when they are first wanted, and then kept. They may be used concurrently.
+type Clients struct {
+	env func(string) string
+
+	mu     sync.Mutex
+	config *aws.Config
+	s3     *s3.Client
+}
+
+// New returns the clients of an environment. The AWS SDK reads its own settings from the process's environment.
+func New(env func(string) string) *Clients { return &Clients{env: env} }
+
+func (c *Clients) awsConfig(ctx context.Context) (aws.Config, error) {
+	if c.config == nil {
+		cfg, err := config.LoadDefaultConfig(ctx, config.WithHTTPClient(s3bucket.NewHTTPClient()))
+		if err != nil {
+			return aws.Config{}, fmt.Errorf("reading the AWS settings: %w", err)
+		}
+		c.config = &cfg
+	}
+	return *c.config, nil
+}
+
+func (c *Clients) s3Client(ctx context.Context) (*s3.Client, error) {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	if c.s3 == nil {
+		cfg, err := c.awsConfig(ctx)
+		if err != nil {
+			return nil, err
+		}
+		c.s3 = s3bucket.NewClient(cfg, c.env("AWS_ENDPOINT_URL_S3") != "" || c.env("AWS_ENDPOINT_URL") != "")
+	}
+	return c.s3, nil
+}
+
+// OpenBucket returns the bucket of u. It asks nothing of it.
+func (c *Clients) OpenBucket(ctx context.Context, u bucket.URL) (bucket.Bucket, error) {
+	switch u.Scheme {
+	case "s3":
+		client, err := c.s3Client(ctx)
+		if err != nil {
+			return nil, err
+		}
+		return s3bucket.New(client, u.Bucket), nil
+	case "file":
+		return dirbucket.New(u.Bucket)
+	}
+	return nil, fmt.Errorf("%s: this program opens s3:// and file:// only", u)
+}
+
+// ReadURL reads the configuration file at an s3:// or file:// URL.
+func (c *Clients) ReadURL(ctx context.Context, url string) ([]byte, error) {
+	place, key, err := bucket.ParseObjectURL(url)
+	if err != nil {
+		return nil, err
+	}
+	b, err := c.OpenBucket(ctx, place)
+	if err != nil {
+		return nil, err
+	}
+	content, _, err := bucket.Read(ctx, b, key, "", maxConfig)
+	return content, err
+}
+
+// Secrets resolves references to the environment, to files, to Secrets Manager and to Systems Manager.
+func (c *Clients) Secrets() secret.Resolver {
+	local := secret.Local(c.env)
+	lazy := secret.Resolver{}
+	for _, scheme := range []string{"aws-sm", "aws-ssm"} {
+		lazy[scheme] = func(ctx context.Context, ref string) (string, error) {
+			c.mu.Lock()
+			cfg, err := c.awsConfig(ctx)
+			c.mu.Unlock()
+			if err != nil {
+				return "", err
+			}
+			return awssecret.Sources(cfg)[scheme](ctx, ref)
+		}
+	}
+	return local.With(lazy)
+}

@@ -1,0 +1,203 @@
+// Package s3bucket is the storage contract over Amazon S3 and what speaks its protocol.
+//
+// A version is an ETag. Two writes of equal bytes may have the same one, so what must be told apart needs a nonce inside.
+package s3bucket
+
+import (
+	"bytes"
+	"context"
+	"errors"
+	"fmt"
+	"io"
+	"net/url"
+	"strings"
+	"time"
+
+	"github.com/aws/aws-sdk-go-v2/aws"
+	"github.com/aws/aws-sdk-go-v2/aws/middleware"
+	"github.com/aws/aws-sdk-go-v2/feature/s3/transfermanager"
+	"github.com/aws/aws-sdk-go-v2/service/s3"
+	"github.com/aws/aws-sdk-go-v2/service/s3/types"
+	smithymiddleware "github.com/aws/smithy-go/middleware"
+
+	"github.com/dagbucket/dagbucket/internal/bucket"
+)
+
+const (
+	// A streamed Put holds partsAtOnce+1 parts of partSize bytes, and nothing else of the body.
+	partSize    = 8 << 20
+	partsAtOnce = 2
+	abortTime   = 10 * time.Second // for taking back the parts of an upload that failed
+	// conditionalLimit is the largest body of a conditional Put in bytes.
+	conditionalLimit = 16 << 20
+)
+
+// Bucket is one S3 bucket.
+type Bucket struct {
+	client   *s3.Client
+	transfer *transfermanager.Client
+	name     string
+}
+
+// New returns the bucket called name; it makes no request.
+func New(client *s3.Client, name string) *Bucket {
+	transfer := transfermanager.New(client, func(o *transfermanager.Options) {
+		o.PartSizeBytes, o.MultipartUploadThreshold = partSize, partSize
+		o.Concurrency, o.FailTimeout = partsAtOnce, abortTime
+	})
+	return &Bucket{client: client, transfer: transfer, name: name}
+}
+
+// String is the bucket's URL.
+func (b *Bucket) String() string { return "s3://" + b.name }
+
+// List implements bucket.Bucket. It asks for a thousand keys at a time.
+func (b *Bucket) List(ctx context.Context, prefix string) (bucket.Listing, error) {
+	pages := s3.NewListObjectsV2Paginator(b.client, &s3.ListObjectsV2Input{
+		Bucket: &b.name, Prefix: &prefix, EncodingType: types.EncodingTypeUrl, // XML cannot hold every key
+		OptionalObjectAttributes: []types.OptionalObjectAttributes{types.OptionalObjectAttributesRestoreStatus},
+	})
+	var listing bucket.Listing
+	last := ""
+	for pages.HasMorePages() {
+		page, err := pages.NextPage(ctx)
+		if err != nil {
+			return bucket.Listing{}, b.explain("list", "s3:ListBucket", prefix, err)
+		}
+		if listing.Time.IsZero() {
+			listing.Time = serverTime(page.ResultMetadata)
+		}
+		for _, o := range page.Contents {
+			key, err := url.QueryUnescape(aws.ToString(o.Key))
+			if err != nil || key <= last && last != "" {
+				return bucket.Listing{}, fmt.Errorf("s3://%s/%s: the storage does not list keys in order, or badly encoded: %q after %q", b.name, prefix, key, last)
+			}
+			last = key
+			listing.Objects = append(listing.Objects, bucket.Object{Key: key, Size: aws.ToInt64(o.Size), Version: aws.ToString(o.ETag),
+				Modified: aws.ToTime(o.LastModified).UTC(), Archived: archived(o)})
+		}
+	}
+	return listing, nil
+}
+
+// archived reports whether an object cannot be read at once. One that was restored still lists its old class.
+func archived(o types.Object) bool {
+	switch o.StorageClass {
+	case types.ObjectStorageClassGlacier, types.ObjectStorageClassDeepArchive:
+		return o.RestoreStatus == nil || o.RestoreStatus.RestoreExpiryDate == nil
+	}
+	return false
+}
+
+func serverTime(m smithymiddleware.Metadata) time.Time {
+	if t, ok := middleware.GetServerTime(m); ok {
+		return t.UTC()
+	}
+	return time.Now().UTC() // no Date in the answer: no S3 does that
+}
+
+// Open implements bucket.Bucket.
+func (b *Bucket) Open(ctx context.Context, key, version string, offset int64) (*bucket.Body, error) {
+	in := &s3.GetObjectInput{Bucket: &b.name, Key: &key}
+	if version != "" {
+		in.IfMatch = &version
+	}
+	if offset > 0 {
+		in.Range = aws.String(fmt.Sprintf("bytes=%d-", offset))
+	}
+	out, err := b.client.GetObject(ctx, in)
+	if err != nil {
+		err = b.explain("read", "s3:GetObject", key, err)
+		if version != "" && errors.Is(err, bucket.ErrNotExist) {
+			err = fmt.Errorf("%w (%w)", bucket.ErrChanged, err)
+		}
+		return nil, err
+	}
+	size := aws.ToInt64(out.ContentLength)
+	if offset > 0 {
+		size += offset
+	}
+	object := bucket.Object{Key: key, Size: size, Version: aws.ToString(out.ETag), Modified: aws.ToTime(out.LastModified).UTC()}
+	return &bucket.Body{ReadCloser: out.Body, Object: object, Now: serverTime(out.ResultMetadata)}, nil
+}
+
+// Put implements bucket.Bucket.
+func (b *Bucket) Put(ctx context.Context, key string, body io.Reader, when bucket.Condition) (string, error) {
+	if when == bucket.Always {
+		return b.stream(ctx, key, body)
+	}
+	content, err := io.ReadAll(io.LimitReader(body, conditionalLimit+1))
+	if err != nil {
+		return "", fmt.Errorf("s3://%s/%s: %w", b.name, key, err)
+	}
+	if len(content) > conditionalLimit {
+		return "", fmt.Errorf("s3://%s/%s: a conditional write takes at most %d bytes", b.name, key, conditionalLimit)
+	}
+	in := &s3.PutObjectInput{Bucket: &b.name, Key: &key, Body: bytes.NewReader(content), IfMatch: aws.String(when.Version())}
+	if when.Absent() {
+		in.IfMatch, in.IfNoneMatch = nil, aws.String("*")
+	} else if when.Version() == "" {
+		return "", fmt.Errorf("s3://%s/%s: %w", b.name, key, bucket.ErrChanged)
+	}
+	out, err := b.client.PutObject(ctx, in)
+	if err != nil {
+		err = b.explain("write", "s3:PutObject", key, err)
+		if errors.Is(err, bucket.ErrNotExist) { // nothing there to match
+			err = fmt.Errorf("%w (%w)", bucket.ErrChanged, err)
+		}
+		return "", err
+	}
+	return aws.ToString(out.ETag), nil
+}
+
+func (b *Bucket) stream(ctx context.Context, key string, body io.Reader) (string, error) {
+	out, err := b.transfer.UploadObject(ctx, &transfermanager.UploadObjectInput{Bucket: &b.name, Key: &key, Body: onlyReader{body}})
+	if err != nil {
+		return "", b.explain("write", "s3:PutObject", key, err)
+	}
+	return aws.ToString(out.ETag), nil
+}
+
+// onlyReader keeps the uploader from seeking: what it does not seek it buffers, and so can send again.
+type onlyReader struct{ io.Reader }
+
+// Delete implements bucket.Bucket.
+func (b *Bucket) Delete(ctx context.Context, key, version string) error {
+	in := &s3.DeleteObjectInput{Bucket: &b.name, Key: &key}
+	if version != "" {
+		in.IfMatch = &version
+	}
+	_, err := b.client.DeleteObject(ctx, in)
+	if err == nil {
+		return nil
+	}
+	err = b.explain("delete", "s3:DeleteObject", key, err)
+	if errors.Is(err, bucket.ErrNotExist) {
+		if version == "" {
+			return nil
+		}
+		return fmt.Errorf("%w (%w)", bucket.ErrChanged, err)
+	}
+	return err
+}
+
+// countRequests counts each attempt on the wire into the context's counter.
+func countRequests(stack *smithymiddleware.Stack) error {
+	return stack.Finalize.Insert(smithymiddleware.FinalizeMiddlewareFunc("CountRequests",
+		func(ctx context.Context, in smithymiddleware.FinalizeInput, next smithymiddleware.FinalizeHandler) (
+			smithymiddleware.FinalizeOutput, smithymiddleware.Metadata, error,
+		) {
+			requests := bucket.RequestsOf(ctx)
+			switch name := middleware.GetOperationName(ctx); {
+			case strings.HasPrefix(name, "List"):
+				requests.List.Add(1)
+			case strings.HasPrefix(name, "Get"), strings.HasPrefix(name, "Head"):
+				requests.Get.Add(1)
+			case strings.HasPrefix(name, "Delete"):
+				requests.Delete.Add(1)
+			default:
+				requests.Put.Add(1)
+			}
+			return next.HandleFinalize(ctx, in)
+		}), "Retry", smithymiddleware.After)
+}

@@ -1,0 +1,95 @@
+package config
+
+import (
+	"fmt"
+
+	"github.com/dagbucket/dagbucket/internal/bucket"
+)
+
+// check compares values with each other, once each of them is good by itself.
+func (r *reader) check(c *Config) {
+	if c.Routes != nil && len(c.Routes) == 0 {
+		r.problem("routes", "is empty: list at least one route")
+	}
+	seen := map[string]string{} // what must be unique → the key that has it
+	unique := func(kind, value, key, repair string) {
+		if value == "" || !r.ok(key) {
+			return
+		}
+		if other, taken := seen[kind+value]; taken {
+			r.problem(key, "is the same as %s: %s", other, repair)
+			return
+		}
+		seen[kind+value] = key
+	}
+	for i, route := range c.Routes {
+		at := fmt.Sprintf("routes[%d]", i)
+		unique("name", route.Name, at+".name", "give each route a name of its own")
+		unique("deployment", route.Deployment, at+".deployment", "two routes would overwrite each other; put all sources into one route")
+		if route.Status != nil {
+			unique("status", route.Status.String(), at+".status", "give each route's pages a place of their own")
+			r.checkOutside(*route.Status, at+".status", c)
+		}
+		r.checkTimes(route, at)
+		r.checkSources(route, at)
+	}
+	r.checkOutside(c.State, "state", c)
+	r.checkState(c)
+}
+
+func (r *reader) checkTimes(route Route, at string) {
+	quiet, wait := at+".quiet_period", at+".max_wait"
+	if r.ok(quiet, wait) && route.MaxWait < route.QuietPeriod {
+		r.problem(wait, "%s is shorter than the quiet period of %s: raise it, or lower the quiet period", route.MaxWait, route.QuietPeriod)
+	}
+}
+
+func (r *reader) checkSources(route Route, at string) {
+	if route.Sources != nil && len(route.Sources) == 0 {
+		r.problem(at+".sources", "is empty: list at least one source")
+	}
+	seen := map[string]int{}
+	for i, source := range route.Sources {
+		key := fmt.Sprintf("%s.sources[%d]", at, i)
+		if source.URL.Scheme == "" || !r.ok(key+".url", key+".mount") {
+			continue
+		}
+		place := source.URL.String() + "\x00" + source.Mount
+		if first, twice := seen[place]; twice {
+			r.problem(key, "is the same as %s.sources[%d]: remove one, or mount it elsewhere", at, first)
+			continue
+		}
+		seen[place] = i
+	}
+}
+
+// checkOutside refuses a place that dagbucket writes to inside a source: each run would wake the next one, and what it
+// wrote would be shipped.
+func (r *reader) checkOutside(written bucket.URL, key string, c *Config) {
+	r.eachSource(c, func(source bucket.URL, sourceKey string) {
+		if written.Scheme != "" && r.ok(key) && source.Contains(written) {
+			r.problem(key, "%s lies inside the source %s (%s): dagbucket would deploy what it writes itself; move it outside",
+				quote(written.String()), r.shown(sourceKey), quote(source.String()))
+		}
+	})
+}
+
+func (r *reader) checkState(c *Config) {
+	r.eachSource(c, func(source bucket.URL, key string) {
+		if c.State.Scheme != "" && c.State.Contains(source) && !source.Contains(c.State) {
+			r.problem(key, "%s lies inside the state (%s): give the state a place of its own",
+				quote(source.String()), quote(c.State.String()))
+		}
+	})
+}
+
+// eachSource visits the sources of all routes whose URLs could be read.
+func (r *reader) eachSource(c *Config, visit func(source bucket.URL, key string)) {
+	for i, route := range c.Routes {
+		for j, source := range route.Sources {
+			if source.URL.Scheme != "" {
+				visit(source.URL, fmt.Sprintf("routes[%d].sources[%d].url", i, j))
+			}
+		}
+	}
+}

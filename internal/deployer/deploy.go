@@ -1,0 +1,192 @@
+package deployer
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"io"
+	"slices"
+	"time"
+
+	"github.com/dagbucket/dagbucket/internal/state"
+)
+
+// monitoringDAG is what HYBRID Deployments expect from their client.
+const monitoringDAG = "astronomer_monitoring_dag.py"
+
+// deploy is step 9. The order is the protocol: nothing is finalized that the record does not name as pending.
+func (x *run) deploy(ctx context.Context) error {
+	x.warnOfHybrid()
+	var d Deploy
+	err := x.step("create", func() (err error) {
+		d, err = x.Astro.Create(ctx, x.description())
+		return err
+		// A crash here leaves a deploy at Astro that is never finalized and changes nothing.
+	})
+	if err != nil {
+		return err
+	}
+	pending := x.deployOf(d.ID)
+	err = x.step("upload", func() (err error) {
+		pending.TarballVersion, err = x.Astro.Upload(ctx, d, x.openBundle, x.packed.size)
+		return err
+		// A crash here leaves an uploaded version that nothing desires.
+	})
+	if err != nil {
+		return err
+	}
+	if err := x.step("pending", func() error { return x.writePending(ctx, pending) }); err != nil {
+		return err
+	}
+	return x.step("finalize", func() error { return x.Astro.Finalize(ctx, pending.DeployID, pending.TarballVersion) })
+	// A crash here, or an error after the call took effect, leaves it pending: the next run finds it live and promotes it.
+}
+
+func (x *run) warnOfHybrid() {
+	has := slices.ContainsFunc(x.plan.items, func(it item) bool { return it.path == x.archivePath(monitoringDAG) })
+	if x.deployment.Hybrid && !has {
+		x.Log.Warn("HYBRID Deployments expect "+monitoringDAG+" from their client: put one into the bucket", "route", x.Name)
+	}
+}
+
+func (x *run) openBundle(ctx context.Context) (io.ReadCloser, error) {
+	return x.Store.OpenBundle(ctx, x.id, x.packed.size)
+}
+
+// deployOf is what the record remembers of the deploy of what was packed.
+func (x *run) deployOf(deployID string) state.Deploy {
+	d := state.Deploy{Run: x.id, Manifest: x.id, DeployID: deployID, Digest: x.packed.digest, BundleSize: x.packed.size}
+	x.describe(&d)
+	return d
+}
+
+// describe fills in what the plan and the view say of a deploy's contents.
+func (x *run) describe(d *state.Deploy) {
+	d.Files, d.Bytes, d.Kept, d.LeftOut = len(x.plan.items), x.plan.bytes, len(x.plan.kept), len(x.plan.leftOut)
+	d.Revision, d.Listed = "", time.Time{}
+	if !x.plan.provisional {
+		d.Revision, d.Listed = x.view.revision, x.view.listed
+	}
+}
+
+// writePending names the deploy in the record before it is finalized. A run whose swap fails was overtaken and does not finalize.
+func (x *run) writePending(ctx context.Context, pending state.Deploy) error {
+	rec := x.record.Clone()
+	if rec.Pending != nil {
+		rec.Supersede(rec.Pending.TarballVersion) // given up, though its finalize may still land
+	}
+	rec.Pending = &pending
+	err := x.swap(ctx, rec)
+	if !errors.Is(err, state.ErrOvertaken) {
+		x.stored = false // the record names the bundle now, or may do
+	}
+	return err
+	// A crash here leaves a pending deploy that was not finalized; the next run plans anew and supersedes it.
+}
+
+// recordDeployed is step 10: it makes the pending deploy the live one.
+func (x *run) recordDeployed(ctx context.Context) error {
+	rec := x.record.Clone()
+	rec.Promote(x.Clock.Now().UTC())
+	x.addRun(&rec, Deployed, "")
+	if err := x.step("record", func() error { return x.swap(ctx, rec) }); err != nil {
+		return err
+	}
+	// A crash here leaves old bundles that the next deploy prunes.
+	x.reportRecord()
+	x.result.Outcome = Deployed
+	x.prune(ctx)
+	return nil
+}
+
+// recordUnchanged ends a run that has nothing to change in what is live. The record is always swapped: that takes the fence
+// from every older view, and gives up what was pending.
+func (x *run) recordUnchanged(ctx context.Context) error {
+	rec := x.record.Clone()
+	if rec.Pending != nil {
+		rec.Supersede(rec.Pending.TarballVersion)
+		rec.Pending = nil
+	}
+	if rec.Live != nil && rec.Live.Revision != x.view.revision {
+		if err := x.renewManifest(ctx, rec.Live); err != nil {
+			return err
+		}
+	}
+	if !x.plan.provisional {
+		rec.Listed = x.view.listed
+	}
+	x.addRun(&rec, Unchanged, x.drift)
+	err := x.step("record", func() error { return x.swap(ctx, rec) })
+	if !errors.Is(err, state.ErrOvertaken) {
+		x.stored = false
+	}
+	if err != nil {
+		return err
+	}
+	// A crash here leaves nothing open.
+	x.reportRecord()
+	x.result.Added, x.result.Modified, x.result.Removed = nil, nil, nil
+	x.result.Outcome, x.result.Reason = Unchanged, x.drift
+	return nil
+}
+
+// renewManifest lets the live deploy remember the versions and fates that this listing shows for the same contents.
+func (x *run) renewManifest(ctx context.Context, live *state.Deploy) error {
+	defer x.describe(live)
+	files := x.plan.lines()
+	if x.packed != nil {
+		files = x.packed.files
+	}
+	if x.packed != nil && x.packed.stored { // the state had lost the bundle
+		live.Run, live.Manifest, live.BundleSize = x.id, x.id, x.packed.size
+		return nil
+	}
+	x.id, x.stored = x.NewRun(), true
+	live.Manifest = x.id
+	return x.Store.PutManifest(ctx, x.id, files)
+	// A crash here leaves a manifest that nothing refers to; a later deploy prunes it.
+}
+
+// addRun appends this run to the record's history; runs of reconciles that found nothing take one line together.
+func (x *run) addRun(rec *state.Record, outcome Outcome, reason string) {
+	line := state.Run{Run: x.id, At: x.Clock.Now().UTC(), Outcome: string(outcome), Reason: reason}
+	if rec.Live != nil {
+		line.DeployID, line.Digest, line.Files = rec.Live.DeployID, rec.Live.Digest, rec.Live.Files
+	}
+	if outcome == Deployed {
+		line.Added, line.Modified, line.Removed = len(x.plan.added), len(x.plan.modified), len(x.plan.removed)
+	}
+	if n := len(rec.Runs); n > 0 && outcome == Unchanged && rec.Runs[n-1].Outcome == string(Unchanged) && rec.Runs[n-1].Digest == line.Digest {
+		rec.Runs = rec.Runs[:n-1]
+	}
+	rec.AddRun(line)
+}
+
+// prune removes bundles and manifests that are neither live, pending nor among the newest KeepBundles. Failing is no failure of
+// the run: the next deploy prunes again.
+func (x *run) prune(ctx context.Context) {
+	err := x.step("prune", func() error {
+		runs, err := x.Store.Stored(ctx)
+		if err != nil {
+			return err
+		}
+		used := map[string]bool{}
+		for _, d := range []*state.Deploy{x.record.Live, x.record.Pending} {
+			if d != nil {
+				used[d.Run], used[d.Manifest] = true, true
+			}
+		}
+		for _, old := range runs[:max(0, len(runs)-x.KeepBundles)] {
+			if used[old] {
+				continue
+			}
+			if err := x.Store.Discard(ctx, old); err != nil {
+				return fmt.Errorf("run %s: %w", old, err)
+			}
+		}
+		return nil
+	})
+	if err != nil {
+		x.Log.Warn("could not prune old bundles; the next deploy will", "route", x.Name, "error", err)
+	}
+}

@@ -1,0 +1,185 @@
+// Package deployer is the one pipeline of dagbucket: it makes an Astro Deployment's DAGs equal to what a route's
+// sources hold. An event only wakes it; what it deploys is always the state of a listing.
+//
+// Follow one run from Route.Sync in run.go; each step is a function in the order of the design.
+package deployer
+
+import (
+	"context"
+	"errors"
+	"io"
+	"log/slog"
+	"time"
+
+	"github.com/dagbucket/dagbucket/internal/bucket"
+	"github.com/dagbucket/dagbucket/internal/state"
+)
+
+// Route is one Deployment with the sources that feed it. All fields but those marked optional must be set. A Route may run
+// many times, also concurrently.
+type Route struct {
+	Name            string
+	Deployment      string // Astro Deployment ID
+	BaseDir         string // folder in the archive: "dags", or "" for its root
+	Sources         []Source
+	Store           *state.Store
+	Astro           Astro
+	QuietPeriod     time.Duration // how long the sources must have been quiet; 0 does not wait
+	MaxWait         time.Duration // longest wait for quiet
+	AllowEmpty      bool          // deploy a source that became empty
+	ReplaceExisting bool          // deploy over DAGs that are not ours
+	MaxFiles        int           // 0: no limit
+	MaxBytes        int64         // 0: no limit
+	KeepBundles     int           // how many bundles stay in the state
+
+	Clock    Clock
+	NewRun   func() string // a new run's name, ascending with time; letters, digits and dashes
+	Log      *slog.Logger
+	Progress func(Progress) // optional; called from one goroutine at a time
+}
+
+// Source is one prefix of one bucket.
+type Source struct {
+	URL    string // as configured, for people and for the manifest
+	Bucket bucket.Bucket
+	Prefix string // "" or ending in "/"
+	Mount  string // sub-directory of the base folder, or ""
+}
+
+// Astro is what a run asks of the Astro Deploy API for its Deployment. Implementations retry what is safe to repeat,
+// so an error is final for this run. An error may have a method Permanent() bool (it will not pass by itself) or Held()
+// bool (nothing can be deployed until a person or the Deployment changes).
+type Astro interface {
+	// Deployment reads the Deployment, and refuses one that DAGs cannot be deployed to.
+	Deployment(ctx context.Context) (Deployment, error)
+	// Deploys returns up to limit deploys of the Deployment, newest first.
+	Deploys(ctx context.Context, limit int) ([]Deploy, error)
+	// Create begins a DAG-only deploy. Until it is finalized it changes nothing, and may be left.
+	Create(ctx context.Context, description string) (Deploy, error)
+	// Upload sends the bundle of size bytes that open reads from its beginning, perhaps several times, and returns its tarball version.
+	Upload(ctx context.Context, d Deploy, open func(context.Context) (io.ReadCloser, error), size int64) (version string, err error)
+	// Finalize makes the uploaded version the Deployment's desired one. It may be repeated. After an error it may have taken effect.
+	Finalize(ctx context.Context, deployID, version string) error
+}
+
+// Deployment is what a run must know of the Astro Deployment.
+type Deployment struct {
+	Organization   string // Organization ID
+	Name           string
+	DesiredVersion string // DAG tarball version it is going to; "" if no DAGs were ever deployed
+	RunningVersion string // DAG tarball version it runs now
+	Healthy        bool
+	Hybrid         bool // expects the monitoring DAG from its client
+}
+
+// Deploy is one deploy of the Deployment.
+type Deploy struct {
+	ID             string
+	Description    string
+	TarballVersion string // "" until finalized
+	Upload         any    // the implementation's own handle: may hold a secret
+}
+
+// Clock is the local clock; it measures waits and nothing else.
+type Clock interface {
+	Now() time.Time
+	// Sleep waits for d, or until ctx ends and returns its error.
+	Sleep(ctx context.Context, d time.Duration) error
+}
+
+// SystemClock is the machine's clock.
+type SystemClock struct{}
+
+// Now is the time.
+func (SystemClock) Now() time.Time { return time.Now() }
+
+// Sleep waits.
+func (SystemClock) Sleep(ctx context.Context, d time.Duration) error {
+	t := time.NewTimer(d)
+	defer t.Stop()
+	select {
+	case <-ctx.Done():
+		return ctx.Err()
+	case <-t.C:
+		return nil
+	}
+}
+
+// Progress tells how far a run is.
+type Progress struct {
+	Step  string // "list", "pack", "upload", "finalize", …
+	Done  int    // files, within Step
+	Total int    // files; 0 if unknown
+	Bytes int64  // within Step
+}
+
+// Outcome is how a run ended.
+type Outcome string
+
+// The outcomes. Covered and Busy are not errors: another listing sees, or has seen, the same.
+const (
+	Deployed  Outcome = "deployed"
+	Unchanged Outcome = "unchanged"
+	Covered   Outcome = "covered"
+	Held      Outcome = "held"
+	Busy      Outcome = "busy"
+	Failed    Outcome = "failed"
+)
+
+// Result tells everything about one run. Its JSON form is documented and stable.
+type Result struct {
+	Route          string             `json:"route"`
+	Outcome        Outcome            `json:"outcome"`
+	Reason         string             `json:"reason"` // one line; "" if there is nothing to explain
+	DeployID       string             `json:"deployId"`
+	TarballVersion string             `json:"tarballVersion"`
+	Digest         string             `json:"digest"`
+	Files          int                `json:"files"`
+	Bytes          int64              `json:"bytes"` // of the files
+	Added          []string           `json:"added"`
+	Modified       []string           `json:"modified"`
+	Removed        []string           `json:"removed"`
+	Kept           []Note             `json:"kept"`
+	LeftOut        []Note             `json:"leftOut"`
+	Seconds        map[string]float64 `json:"seconds"`  // per step
+	Requests       map[string]int64   `json:"requests"` // to the storages: list, get, put, delete
+
+	Retryable bool  `json:"-"` // Failed only: it may pass by itself, so the events should come again
+	Err       error `json:"-"` // Failed and Held only
+}
+
+// Note is the fate of one path that is not shipped as the bucket holds it.
+type Note struct {
+	Path    string `json:"path"` // in the archive
+	Key     string `json:"key"`
+	Reason  string `json:"reason"`
+	Line    int    `json:"line,omitempty"`
+	Column  int    `json:"column,omitempty"`
+	Message string `json:"message,omitempty"`
+}
+
+// HeldError ends a run as Held.
+type HeldError struct{ Reason string }
+
+func (e *HeldError) Error() string { return e.Reason }
+
+func held(reason string) error { return &HeldError{reason} }
+
+// PermanentError ends a run as Failed and not Retryable.
+type PermanentError struct{ Err error }
+
+func (e *PermanentError) Error() string   { return e.Err.Error() }
+func (e *PermanentError) Unwrap() error   { return e.Err }
+func (e *PermanentError) Permanent() bool { return true }
+
+func isHeld(err error) bool {
+	var h *HeldError
+	var m interface{ Held() bool }
+	return errors.As(err, &h) || errors.As(err, &m) && m.Held()
+}
+
+// Permanent reports whether a run's error will not pass by itself.
+func Permanent(err error) bool {
+	var m interface{ Permanent() bool }
+	return bucket.Permanent(err) || errors.As(err, &m) && m.Permanent()
+}

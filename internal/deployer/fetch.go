@@ -1,0 +1,153 @@
+package deployer
+
+import (
+	"bytes"
+	"context"
+	"crypto/sha256"
+	"encoding/hex"
+	"errors"
+	"fmt"
+	"io"
+
+	"github.com/dagbucket/dagbucket/internal/bucket"
+)
+
+const (
+	// Window is how many objects are fetched at once, ahead of the packer. First bytes of S3 take 100 to 200 ms, so
+	// small files are fast only side by side.
+	Window = 64
+	// headSize is how much of each object is held while it waits for its turn. Window times headSize bounds the memory of
+	// a run; what is larger streams through when its turn has come.
+	headSize = 256 << 10
+)
+
+// movedError says that an object (or the live bundle) is not what the plan was made from.
+type movedError struct {
+	id, key string
+	bundle  bool
+	err     error
+}
+
+func (e *movedError) Error() string {
+	if e.bundle {
+		return fmt.Sprintf("the live bundle: %v", e.err)
+	}
+	return fmt.Sprintf("%s changed while it was read", e.key)
+}
+
+// fetched is one object on its way to the packer.
+type fetched struct {
+	ready chan struct{} // closed when the fields below are set
+	err   error
+	sum   string        // SHA-256 of the content; "" if it is larger than headSize and was not read ahead
+	head  []byte        // its beginning
+	rest  io.ReadCloser // nil if head is all of it
+}
+
+// content reads the whole object.
+func (f *fetched) content() io.Reader {
+	if f.rest == nil {
+		return bytes.NewReader(f.head)
+	}
+	return io.MultiReader(bytes.NewReader(f.head), f.rest)
+}
+
+func (f *fetched) close() {
+	if f.rest != nil {
+		_ = f.rest.Close()
+	}
+}
+
+// fetch reads the objects of items side by side and hands them out in order. The channel's capacity is the window: an object is
+// begun when the one Window places before it was taken. stop ends what is under way; it must be called.
+func (x *run) fetch(ctx context.Context, items []item) (objects <-chan *fetched, stop func()) {
+	ctx, cancel := context.WithCancel(ctx)
+	out := make(chan *fetched, Window-1)
+	go func() {
+		defer close(out)
+		for i := range items {
+			if items[i].object == nil {
+				continue
+			}
+			f := &fetched{ready: make(chan struct{})}
+			select {
+			case out <- f:
+			case <-ctx.Done():
+				return
+			}
+			go func() {
+				defer close(f.ready)
+				f.err = x.fetchOne(ctx, &items[i], f)
+			}()
+		}
+	}()
+	return out, func() {
+		cancel()
+		for f := range out {
+			<-f.ready
+			f.close()
+		}
+	}
+}
+
+func (x *run) fetchOne(ctx context.Context, it *item, f *fetched) error {
+	s := x.Sources[it.source]
+	moved := func(err error) error {
+		if errors.Is(err, bucket.ErrChanged) || errors.Is(err, bucket.ErrNotExist) {
+			return &movedError{id: objectID(s.URL, it.object.Key), key: it.object.Key, err: err}
+		}
+		return fmt.Errorf("fetching %s/%s: %w", s.Bucket, it.object.Key, err)
+	}
+	if it.object.Size > headSize && it.live != nil && it.live.Size == it.object.Size {
+		sum, err := x.sumOf(ctx, it)
+		if err != nil {
+			return moved(err)
+		}
+		if f.sum = sum; sum == it.live.SHA256 && !x.bundleGone {
+			return nil // the live bundle holds it
+		}
+	}
+	body := bucket.NewReader(ctx, s.Bucket, *it.object)
+	f.head = make([]byte, min(it.object.Size, headSize))
+	if _, err := io.ReadFull(body, f.head); err != nil {
+		_ = body.Close()
+		return moved(err)
+	}
+	if it.object.Size > headSize {
+		f.rest = &movedReader{body, moved}
+		return nil
+	}
+	sum := sha256.Sum256(f.head)
+	f.sum = hex.EncodeToString(sum[:])
+	// Reading on to the end is what finds a body that is longer than listed.
+	if _, err := io.Copy(io.Discard, body); err != nil {
+		_ = body.Close()
+		return moved(err)
+	}
+	return body.Close()
+}
+
+// sumOf reads a large object just to see whether its content is the live one, so that an equal file keeps its time.
+func (x *run) sumOf(ctx context.Context, it *item) (string, error) {
+	body := bucket.NewReader(ctx, x.Sources[it.source].Bucket, *it.object)
+	defer body.Close()
+	h := sha256.New()
+	if _, err := io.Copy(h, body); err != nil {
+		return "", err
+	}
+	return hex.EncodeToString(h.Sum(nil)), nil
+}
+
+// movedReader tells the errors of a late body as fetchOne tells those of an early one.
+type movedReader struct {
+	io.ReadCloser
+	moved func(error) error
+}
+
+func (r *movedReader) Read(p []byte) (int, error) {
+	n, err := r.ReadCloser.Read(p)
+	if err != nil && err != io.EOF {
+		err = r.moved(err)
+	}
+	return n, err
+}

@@ -1,0 +1,203 @@
+package deployer
+
+import (
+	"bufio"
+	"context"
+	"errors"
+	"fmt"
+	"io"
+
+	"golang.org/x/sync/errgroup"
+
+	"github.com/dagbucket/dagbucket/internal/bucket"
+	"github.com/dagbucket/dagbucket/internal/bundle"
+	"github.com/dagbucket/dagbucket/internal/state"
+)
+
+// errSameContents stops a bundle on its way into the state: what it holds is live already.
+var errSameContents = errors.New("the contents are live already")
+
+// packed is the outcome of packing.
+type packed struct {
+	digest string
+	size   int64 // of the bundle, bytes
+	files  []state.File
+	same   bool // the contents are the live ones
+	stored bool // the state holds the bundle and its manifest
+}
+
+// pack is steps 6 to 8: it streams the plan's files through the packer into the state bucket. Nothing grows with the bundle: at
+// most Window heads, one tar block and the storage's upload buffers are held.
+func (x *run) pack(ctx context.Context) error {
+	x.id = x.NewRun()
+	x.stored = true // from here on there may be something of this run in the state
+	x.packed = new(packed)
+	return x.step("pack", func() error {
+		g, ctx := errgroup.WithContext(ctx)
+		pr, pw := io.Pipe()
+		g.Go(func() error {
+			err := x.Store.PutBundle(ctx, x.id, pr)
+			_ = pr.CloseWithError(err)
+			if errors.Is(err, errSameContents) {
+				return nil
+			}
+			return err
+			// A crash here leaves a bundle that nothing refers to; a later run prunes it.
+		})
+		g.Go(func() error {
+			err := x.writeBundle(ctx, pw)
+			_ = pw.CloseWithError(err)
+			if errors.Is(err, errSameContents) {
+				x.stored = false
+				return nil
+			}
+			if err != nil {
+				return err
+			}
+			x.packed.stored = true
+			return x.Store.PutManifest(ctx, x.id, x.packed.files)
+			// A crash here leaves a manifest, perhaps with its bundle; a later run prunes them.
+		})
+		return g.Wait()
+	})
+}
+
+// writeBundle writes the bundle to w. errSameContents says that it need not be stored.
+func (x *run) writeBundle(ctx context.Context, w io.Writer) error {
+	count := &countingWriter{w: w}
+	buffered := bufio.NewWriterSize(count, 256<<10)
+	out := bundle.NewWriter(buffered)
+	live := liveBundle{run: x}
+	defer live.close()
+	objects, stop := x.fetch(ctx, x.plan.items)
+	defer stop()
+	items := x.plan.items
+	for i := range items {
+		if err := x.packItem(ctx, out, &items[i], objects, &live); err != nil {
+			return err
+		}
+		x.progress(Progress{Step: "pack", Done: i + 1, Total: len(items), Bytes: count.n})
+	}
+	x.packed.digest = out.Digest()
+	x.packed.files = x.plan.lines()
+	if done, err := x.compareContents(); done || err != nil {
+		return err
+	}
+	if err := out.Close(); err != nil {
+		return err
+	}
+	err := buffered.Flush()
+	x.packed.size = count.n
+	return err
+}
+
+// compareContents decides, now that all contents are known, whether there is anything to store.
+func (x *run) compareContents() (done bool, err error) {
+	live := x.record.Live
+	x.packed.same = live != nil && live.Digest == x.packed.digest && !x.redeploy
+	switch {
+	case x.packed.same && x.liveKnown && !x.bundleGone:
+		return true, errSameContents
+	case !x.packed.same && !x.liveKnown && !x.ReplaceExisting:
+		return true, held("the state is lost, and the bucket no longer holds what is live: files that are live could be removed unseen; " +
+			"restore the state bucket, or set replace_existing: true to deploy what the bucket holds")
+	}
+	return false, nil
+}
+
+// packItem adds one file, from the fetch or from the live bundle.
+func (x *run) packItem(ctx context.Context, out *bundle.Writer, it *item, objects <-chan *fetched, live *liveBundle) error {
+	if it.object == nil {
+		return live.copy(ctx, out, it)
+	}
+	var f *fetched
+	select {
+	case f = <-objects:
+	case <-ctx.Done():
+		return ctx.Err()
+	}
+	if f == nil {
+		return ctx.Err() // the fetch ends early only with the context
+	}
+	<-f.ready
+	if f.err != nil {
+		return f.err
+	}
+	defer f.close()
+	// Step 7, the syntax check of what was fetched, has its place here.
+	if it.live != nil && f.sum == it.live.SHA256 {
+		it.line.Modified = it.live.Modified // the same content under a new version keeps its time
+		if f.head == nil && it.object.Size > 0 {
+			return live.copy(ctx, out, it)
+		}
+	}
+	sum, err := out.Add(bundle.Entry{Path: it.path, Size: it.object.Size, Modified: it.line.Modified}, f.content())
+	it.line.SHA256 = sum
+	return err
+}
+
+// liveBundle reads members of the live bundle in order. It is opened when the first one is wanted.
+type liveBundle struct {
+	run    *run
+	body   io.ReadCloser
+	reader *bundle.Reader
+}
+
+// copy adds a member of the live bundle to out. A bundle that does not hold what the manifest says is a *movedError.
+func (l *liveBundle) copy(ctx context.Context, out *bundle.Writer, it *item) error {
+	gone := func(err error) error {
+		if ctx.Err() != nil || !damaged(err) {
+			return fmt.Errorf("reading the live bundle: %w", err)
+		}
+		return &movedError{bundle: true, err: err}
+	}
+	if l.reader == nil {
+		record := l.run.record.Live
+		body, err := l.run.Store.OpenBundle(ctx, record.Run, record.BundleSize)
+		if err != nil {
+			return gone(err)
+		}
+		l.body = body
+		if l.reader, err = bundle.NewReader(body); err != nil {
+			return gone(err)
+		}
+	}
+	e, err := l.reader.Seek(it.path)
+	if err != nil {
+		return gone(err)
+	}
+	if e.Size != it.live.Size {
+		return &movedError{bundle: true, err: fmt.Errorf("%s is not the file that the manifest names", it.path)}
+	}
+	sum, err := out.Add(bundle.Entry{Path: it.path, Size: it.live.Size, Modified: it.live.Modified}, l.reader)
+	if err != nil {
+		return gone(err)
+	}
+	if sum != it.live.SHA256 {
+		return &movedError{bundle: true, err: fmt.Errorf("%s is not the content that the manifest names", it.path)}
+	}
+	it.line.SHA256 = sum
+	return nil
+}
+
+func (l *liveBundle) close() {
+	if l.body != nil {
+		_ = l.body.Close()
+	}
+}
+
+// damaged reports whether err tells of the bundle itself rather than of the way to it.
+func damaged(err error) bool {
+	return errors.Is(err, bucket.ErrNotExist) || errors.Is(err, bucket.ErrChanged) || bundle.Damaged(err)
+}
+
+type countingWriter struct {
+	w io.Writer
+	n int64
+}
+
+func (c *countingWriter) Write(p []byte) (int, error) {
+	n, err := c.w.Write(p)
+	c.n += int64(n)
+	return n, err
+}

@@ -1,0 +1,259 @@
+package deployer
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"slices"
+	"strings"
+
+	"github.com/dagbucket/dagbucket/internal/bucket"
+	"github.com/dagbucket/dagbucket/internal/selection"
+	"github.com/dagbucket/dagbucket/internal/state"
+)
+
+// The reasons of kept and left out paths that the planner gives; selection adds its own.
+const (
+	reasonConflict = "conflict"
+	reasonArchived = "archived"
+	reasonChanging = "changing"
+	reasonRemoval  = "removal"
+)
+
+// plan says what the next bundle holds.
+type plan struct {
+	items    []item // ascending by path
+	added    []string
+	modified []string
+	removed  []string
+	kept     []Note
+	leftOut  []Note
+	bytes    int64
+	// provisional plans leave something undecided that the same listing must not end: its outcome covers nothing.
+	provisional bool
+}
+
+// item is one file of the next bundle.
+type item struct {
+	path   string
+	source int            // of object
+	object *bucket.Object // to fetch; nil: take the content from the live bundle
+	live   *state.File    // what is live at this path, or nil
+	line   state.File     // its line in the manifest; without SHA256 while it must be fetched
+}
+
+func (p *plan) nothingToDo() bool { return len(p.added)+len(p.modified)+len(p.removed) == 0 }
+
+// makePlan is step 5: it maps keys to paths, compares them with what is live, and decides what is kept, left out or held.
+func (x *run) makePlan(ctx context.Context) error {
+	files := make([][]selection.File, len(x.Sources))
+	var leftOut []selection.LeftOut
+	for i, s := range x.Sources {
+		ignore, err := x.readIgnoreFile(ctx, i)
+		if err != nil {
+			return err
+		}
+		chosen, left := selection.Select(selection.Source{Prefix: s.Prefix, Mount: s.Mount, Ignore: ignore, Index: i}, x.view.listings[i].Objects)
+		files[i] = chosen
+		leftOut = append(leftOut, left...)
+	}
+	merged, conflicts, unsafe := selection.Merge(files...)
+	leftOut = append(leftOut, unsafe...)
+	x.plan = x.planFiles(merged, conflicts, leftOut)
+	return x.guard(files)
+}
+
+// planFiles is pure: it looks at nothing but the run's knowledge of what is live and of the listing.
+func (x *run) planFiles(files []selection.File, conflicts []selection.Conflict, leftOut []selection.LeftOut) plan {
+	b := planner{run: x, live: x.liveFiles()}
+	for _, f := range files {
+		b.place(f)
+	}
+	for _, c := range conflicts {
+		b.keep(b.archivePath(c.Path), c.Files[0].Object.Key, reasonConflict, c.Message())
+	}
+	for _, l := range leftOut {
+		n := Note{Path: b.archivePath(l.Path), Key: strings.ToValidUTF8(l.Key, "\uFFFD"), Reason: l.Reason, Message: l.Message}
+		b.plan.leftOut = append(b.plan.leftOut, n)
+	}
+	for _, p := range sortedKeys(b.live) {
+		b.remove(p)
+	}
+	b.sort()
+	return b.plan
+}
+
+// planner builds a plan; live holds the live paths that nothing was decided on yet.
+type planner struct {
+	*run
+	live map[string]state.File
+	plan plan
+}
+
+// place decides on a file that the listing shows.
+func (b *planner) place(f selection.File) {
+	p, o := b.archivePath(f.Path), f.Object
+	source := b.Sources[f.Source].URL
+	live, isLive := b.live[p]
+	same := isLive && live.Source == source && live.Key == o.Key && live.Version == o.Version
+	switch {
+	case same && !b.bundleGone:
+		b.takeLive(p, state.Live, "", "")
+		return
+	case o.Archived:
+		b.keep(p, o.Key, reasonArchived, "its storage class must be restored before it can be read")
+		return
+	case b.changes[objectID(source, o.Key)] >= maxChanges:
+		b.keep(p, o.Key, reasonChanging, "it was overwritten again and again while it was read")
+		b.plan.provisional = true
+		return
+	}
+	it := item{path: p, source: f.Source, object: &o, line: state.File{Path: p, Source: source, Key: o.Key,
+		Version: o.Version, Size: o.Size, Modified: o.Modified, State: state.Live}}
+	if isLive {
+		it.live = &live
+		delete(b.live, p)
+	}
+	switch {
+	case !isLive:
+		b.plan.added = append(b.plan.added, p)
+	case !same:
+		b.plan.modified = append(b.plan.modified, p)
+	}
+	b.plan.items = append(b.plan.items, it)
+	b.plan.bytes += o.Size
+}
+
+// takeLive ships what is live at p. Its bytes come from the live bundle.
+func (b *planner) takeLive(p, fileState, reason, message string) {
+	live := b.live[p]
+	delete(b.live, p)
+	line := live
+	line.State, line.Reason, line.Message = fileState, reason, message
+	b.plan.items = append(b.plan.items, item{path: p, live: &live, line: line})
+	b.plan.bytes += live.Size
+}
+
+// keep lets p keep its last good content; without one it is left out.
+func (b *planner) keep(p, key, reason, message string) {
+	n := Note{Path: p, Key: key, Reason: reason, Message: message}
+	if _, ok := b.live[p]; !ok {
+		b.plan.leftOut = append(b.plan.leftOut, n)
+		return
+	}
+	b.takeLive(p, state.Kept, reason, message)
+	b.plan.kept = append(b.plan.kept, n)
+}
+
+// remove lets go of a live path that nothing shows any more, unless only one listing says so.
+func (b *planner) remove(p string) {
+	f := b.live[p]
+	if b.view.doubtful[objectID(f.Source, f.Key)] {
+		b.keep(p, f.Key, reasonRemoval, "it was missing in the last listing only; the next run looks again")
+		b.plan.provisional = true
+		return
+	}
+	delete(b.live, p)
+	b.plan.removed = append(b.plan.removed, p)
+}
+
+func (b *planner) sort() {
+	p := &b.plan
+	slices.SortFunc(p.items, func(a, c item) int { return strings.Compare(a.path, c.path) })
+	for _, list := range [][]string{p.added, p.modified, p.removed} {
+		slices.Sort(list)
+	}
+	for _, list := range [][]Note{p.kept, p.leftOut} {
+		slices.SortStableFunc(list, func(a, c Note) int { return strings.Compare(a.Path, c.Path) })
+	}
+}
+
+// guard holds the run where going on could empty or overwrite what a person wants to keep.
+func (x *run) guard(files [][]selection.File) error {
+	liveOf := map[string]int{}
+	for _, f := range x.live {
+		if f.State != state.LeftOut {
+			liveOf[f.Source]++
+		}
+	}
+	if x.foreign && !x.ReplaceExisting {
+		return held("the Deployment already has DAGs that were not deployed from here; the first deploy would replace them: " +
+			"put them into the bucket and set replace_existing: true, or deploy to another Deployment")
+	}
+	if len(x.plan.items) == 0 && x.record.Live == nil && !x.AllowEmpty {
+		return held("waiting for the first file: nothing to deploy below " + x.sourceList())
+	}
+	for i, s := range x.Sources {
+		if len(files[i]) == 0 && !x.AllowEmpty && (liveOf[s.URL] > 0 || !x.liveKnown) {
+			return held(fmt.Sprintf("%s is empty, and its %d live files stay: upload the files again, or set guard.allow_empty: true to let them go",
+				s.URL, liveOf[s.URL]))
+		}
+	}
+	if n := len(x.plan.items); x.MaxFiles > 0 && n > x.MaxFiles {
+		return held(fmt.Sprintf("%d files are more than limits.max_files (%d): remove files, or raise the limit", n, x.MaxFiles))
+	}
+	if x.MaxBytes > 0 && x.plan.bytes > x.MaxBytes {
+		return held(fmt.Sprintf("%d bytes are more than limits.max_bytes (%d): remove files, or raise the limit", x.plan.bytes, x.MaxBytes))
+	}
+	for _, it := range x.plan.items {
+		if it.object == nil && x.bundleGone {
+			return held(fmt.Sprintf("%s keeps its last good content (%s), but the state no longer holds it: upload a file that can go live there, or remove it",
+				it.path, it.line.Reason))
+		}
+	}
+	return nil
+}
+
+func (x *run) sourceList() string {
+	var urls []string
+	for _, s := range x.Sources {
+		urls = append(urls, s.URL)
+	}
+	return strings.Join(urls, ", ")
+}
+
+// lines returns the manifest of the plan.
+func (p *plan) lines() []state.File {
+	files := make([]state.File, 0, len(p.items)+len(p.leftOut))
+	for _, it := range p.items {
+		files = append(files, it.line)
+	}
+	for _, n := range p.leftOut {
+		files = append(files, state.File{Path: n.Path, Key: n.Key, State: state.LeftOut, Reason: n.Reason, Message: n.Message})
+	}
+	return files
+}
+
+// ignoreFile is a source's .dagbucketignore as it was read.
+type ignoreFile struct {
+	version string
+	rules   *selection.Ignore
+}
+
+// readIgnoreFile reads the ignore file of a source in the version that was listed; nil if there is none.
+func (x *run) readIgnoreFile(ctx context.Context, source int) (*selection.Ignore, error) {
+	s := x.Sources[source]
+	key := s.Prefix + selection.IgnoreFile
+	objects := x.view.listings[source].Objects
+	at, found := slices.BinarySearchFunc(objects, key, func(o bucket.Object, k string) int { return strings.Compare(o.Key, k) })
+	if !found {
+		return nil, nil
+	}
+	id := objectID(s.URL, key)
+	if have, ok := x.ignores[id]; ok && have.version == objects[at].Version {
+		return have.rules, nil
+	}
+	content, _, err := bucket.Read(ctx, s.Bucket, key, objects[at].Version, selection.MaxIgnoreFile)
+	if errors.Is(err, bucket.ErrChanged) {
+		return nil, &movedError{id: id, key: key}
+	}
+	if err != nil {
+		return nil, fmt.Errorf("reading %s%s: %w", s.URL, selection.IgnoreFile, err)
+	}
+	parsed, err := selection.ParseIgnore(content)
+	if err != nil {
+		return nil, &PermanentError{fmt.Errorf("%s%s: %w", s.URL, selection.IgnoreFile, err)}
+	}
+	x.ignores[id] = &ignoreFile{version: objects[at].Version, rules: parsed}
+	return parsed, nil
+}

@@ -1,0 +1,117 @@
+package deployer
+
+import (
+	"context"
+	"fmt"
+	"time"
+
+	"github.com/dagbucket/dagbucket/internal/bucket"
+	"github.com/dagbucket/dagbucket/internal/state"
+)
+
+// Changes is the outcome of a plan that would deploy. Runs never end so.
+const Changes Outcome = "changes"
+
+// Plan tells what a run would do now, and changes nothing: it neither waits for quiet nor reads a source's files. Its outcome is Unchanged,
+// Changes, Held or Failed.
+func (r *Route) Plan(ctx context.Context) Result {
+	requests := new(bucket.Requests)
+	dry := *r
+	dry.QuietPeriod, dry.MaxWait = 0, 0
+	x := &run{Route: &dry, dry: true, changes: map[string]int{}, ignores: map[string]*ignoreFile{}}
+	x.result = Result{Route: r.Name, Seconds: map[string]float64{}}
+	if err := x.preview(bucket.CountRequests(ctx, requests)); err != nil {
+		x.fail(ctx, err)
+	}
+	return x.result.finish(requests)
+}
+
+func (x *run) preview(ctx context.Context) error {
+	if err := x.reconcile(ctx); err != nil {
+		return err
+	}
+	if err := x.settle(ctx); err != nil {
+		return err
+	}
+	x.result.Outcome, x.result.Reason = Unchanged, x.drift
+	if x.isLive(x.view.revision) {
+		return x.reportLive(ctx)
+	}
+	err := x.makePlan(ctx)
+	x.report()
+	x.result.Files, x.result.Bytes = len(x.plan.items), x.plan.bytes
+	if err != nil {
+		return err
+	}
+	if x.mustPack() {
+		x.result.Outcome = Changes
+	}
+	return nil
+}
+
+// Status is what is known about a route without looking at its sources.
+type Status struct {
+	Route          string        `json:"route"`
+	Deployment     string        `json:"deployment"` // its name
+	DesiredVersion string        `json:"desiredVersion"`
+	InSync         bool          `json:"inSync"` // Astro's desired version is the one deployed last
+	Live           *state.Deploy `json:"live"`
+	Pending        *state.Deploy `json:"pending"`
+	Listed         time.Time     `json:"listed,omitzero"` // the sources were last found to be live as of then
+	Kept           []Note        `json:"kept"`
+	LeftOut        []Note        `json:"leftOut"`
+	Runs           []state.Run   `json:"runs"` // newest last
+}
+
+// Status reads the record, the live manifest and the Deployment.
+func (r *Route) Status(ctx context.Context) (Status, error) {
+	x := &run{Route: r, dry: true}
+	x.result = Result{Seconds: map[string]float64{}}
+	record, _, err := r.Store.ReadRecord(ctx)
+	if err != nil {
+		return Status{}, err
+	}
+	if err := x.reconcile(ctx); err != nil {
+		return Status{}, err
+	}
+	s := Status{Route: r.Name, Deployment: x.deployment.Name, DesiredVersion: x.deployment.DesiredVersion, Live: x.record.Live,
+		Listed: x.record.Listed, Runs: x.record.Runs}
+	if record.Target == x.record.Target {
+		s.Pending = record.Pending
+	}
+	if s.Live != nil {
+		s.InSync = s.Live.TarballVersion == s.DesiredVersion
+		if err := x.reportLive(ctx); err != nil {
+			return Status{}, err
+		}
+	}
+	done := x.result.finish(new(bucket.Requests))
+	s.Kept, s.LeftOut = done.Kept, done.LeftOut
+	return s, nil
+}
+
+const (
+	runningTimeout = 10 * time.Minute
+	runningPoll    = 3 * time.Second
+)
+
+// WaitUntilRunning waits until the Deployment runs a tarball version, or goes to another one.
+func (r *Route) WaitUntilRunning(ctx context.Context, version string) error {
+	end := r.Clock.Now().Add(runningTimeout)
+	for {
+		d, err := r.Astro.Deployment(ctx)
+		switch {
+		case err != nil:
+			return err
+		case d.DesiredVersion != version:
+			return fmt.Errorf("the Deployment goes to another tarball version meanwhile (%s)", d.DesiredVersion)
+		case d.RunningVersion == version && d.Healthy:
+			return nil
+		case r.Clock.Now().After(end):
+			return fmt.Errorf("the Deployment does not run tarball version %s after %s: look at its state in Astro", version, runningTimeout)
+		}
+		if err := r.Clock.Sleep(ctx, runningPoll); err != nil {
+			return err
+		}
+	}
+}

@@ -1,0 +1,180 @@
+package deployer
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"slices"
+	"strings"
+
+	"github.com/dagbucket/dagbucket/internal/bucket"
+	"github.com/dagbucket/dagbucket/internal/state"
+)
+
+// recentDeploys is how far back a deploy of ours is looked for when the record is lost: the API's page limit is 1,000.
+const recentDeploys = 200
+
+// reconcile is step 3: it reads the record, then the Deployment, and settles what an earlier run left open. The record is
+// read before anything is listed; that is what makes its compare-and-swap a fence against older views.
+func (x *run) reconcile(ctx context.Context) error {
+	x.id = x.NewRun()
+	err := x.step("record", func() (err error) {
+		x.record, x.version, err = x.Store.ReadRecord(ctx)
+		return err
+	})
+	if err != nil {
+		return err
+	}
+	err = x.step("preflight", func() (err error) {
+		x.deployment, err = x.Astro.Deployment(ctx)
+		return err
+	})
+	if err != nil {
+		return err
+	}
+	target := state.Target{Organization: x.deployment.Organization, Deployment: x.Deployment, BaseDir: x.BaseDir}
+	if x.record.Target != target {
+		x.record = state.Record{Target: target, Runs: x.record.Runs} // of another target: counts as none
+	}
+	x.live, x.liveKnown, x.foreign, x.redeploy, x.drift, x.bundleGone = nil, true, false, false, "", false
+	if err := x.recogniseLive(ctx); err != nil {
+		return err
+	}
+	x.reportRecord()
+	return nil
+}
+
+// recogniseLive compares what is live with the record.
+func (x *run) recogniseLive(ctx context.Context) error {
+	desired, rec := x.deployment.DesiredVersion, &x.record
+	switch {
+	case rec.Pending != nil && rec.Pending.TarballVersion == desired:
+		return x.promotePending(ctx)
+	case rec.Live != nil && rec.Live.TarballVersion == desired:
+		return nil
+	case slices.Contains(rec.Superseded, desired):
+		x.redeploy = true
+		x.Log.Warn("a superseded deploy of ours is live, deploying again", "route", x.Name, "tarballVersion", desired)
+		return nil
+	case rec.Live != nil:
+		// Drift: which deploy it was, and whether to heal it, has its place here.
+		x.drift = fmt.Sprintf("the Deployment's DAGs are not the ones deployed here (tarball version %s, deployed %s); they stay until the bucket changes",
+			orNone(desired), rec.Live.TarballVersion)
+		x.Log.Warn(x.drift, "route", x.Name)
+		return nil
+	case desired == "":
+		return nil // nothing was ever deployed
+	default:
+		return x.recogniseOwnDeploy(ctx)
+	}
+}
+
+func orNone(version string) string {
+	if version == "" {
+		return "none"
+	}
+	return version
+}
+
+// promotePending ends a deploy whose run died, or lost the answer, after it took effect.
+func (x *run) promotePending(ctx context.Context) error {
+	rec := x.record.Clone()
+	rec.Promote(x.Clock.Now().UTC())
+	rec.AddRun(state.Run{Run: rec.Live.Run, At: rec.Live.At, Outcome: string(Deployed), Reason: "finished by a later run",
+		DeployID: rec.Live.DeployID, Digest: rec.Live.Digest, Files: rec.Live.Files})
+	return x.swap(ctx, rec)
+	// A crash here leaves nothing open: the promoted record says what is live.
+}
+
+// swap writes the record if nobody wrote it since this run did or read it.
+func (x *run) swap(ctx context.Context, rec state.Record) error {
+	if x.dry {
+		x.record = rec
+		return nil
+	}
+	version, err := x.Store.SwapRecord(ctx, rec, x.version)
+	if err != nil {
+		return err
+	}
+	x.record, x.version = rec, version
+	return nil
+}
+
+// description begins as it must for a lost record to be rebuilt: see recogniseOwnDeploy.
+func (x *run) description() string {
+	p := &x.plan
+	return fmt.Sprintf("dagbucket/%s/%s run %s: %d files, %d added, %d modified, %d removed",
+		x.Name, x.packed.digest, x.id, len(x.plan.items), len(p.added), len(p.modified), len(p.removed))
+}
+
+// parseDescription returns the digest and the run in a description of ours for this route.
+func (r *Route) parseDescription(description string) (digest, runID string, ours bool) {
+	rest, ours := strings.CutPrefix(description, "dagbucket/"+r.Name+"/")
+	if !ours {
+		return "", "", false
+	}
+	digest, rest, _ = strings.Cut(rest, " run ")
+	runID, _, _ = strings.Cut(rest, ":")
+	return digest, runID, len(digest) == 64
+}
+
+// recogniseOwnDeploy rebuilds a lost record if what is live was deployed by this route; else what is live is foreign.
+func (x *run) recogniseOwnDeploy(ctx context.Context) error {
+	deploys, err := x.Astro.Deploys(ctx, recentDeploys)
+	if err != nil {
+		return err
+	}
+	for _, d := range deploys {
+		digest, runID, ours := x.parseDescription(d.Description)
+		if !ours || d.TarballVersion != x.deployment.DesiredVersion {
+			continue
+		}
+		x.record.Live = &state.Deploy{Run: runID, Manifest: runID, DeployID: d.ID, TarballVersion: d.TarballVersion, Digest: digest}
+		x.Log.Warn("the record is lost, but what is live was deployed here", "route", x.Name, "deployId", d.ID)
+		return x.recoverLive(ctx)
+	}
+	x.foreign = true
+	return nil
+}
+
+// recoverLive completes a rebuilt record from the manifest and the bundle, if the state still has them.
+func (x *run) recoverLive(ctx context.Context) error {
+	live := x.record.Live
+	err := x.readLive(ctx)
+	if err == nil {
+		live.BundleSize, err = x.Store.BundleSize(ctx, live.Run)
+	}
+	if errors.Is(err, bucket.ErrNotExist) {
+		x.live, x.liveKnown = nil, false
+		return nil
+	}
+	if err != nil {
+		return err
+	}
+	for _, f := range x.live {
+		if f.State != state.LeftOut {
+			live.Files++
+			live.Bytes += f.Size
+		}
+	}
+	return nil
+}
+
+// readLive reads the live manifest, once.
+func (x *run) readLive(ctx context.Context) (err error) {
+	if x.live != nil || x.record.Live == nil || !x.liveKnown {
+		return nil
+	}
+	x.live, err = x.Store.ReadManifest(ctx, x.record.Live.Manifest)
+	return err
+}
+
+// reportRecord fills the result with what is live.
+func (x *run) reportRecord() {
+	live := x.record.Live
+	if live == nil {
+		return
+	}
+	x.result.DeployID, x.result.TarballVersion, x.result.Digest = live.DeployID, live.TarballVersion, live.Digest
+	x.result.Files, x.result.Bytes = live.Files, live.Bytes
+}

@@ -1,0 +1,260 @@
+package deployer
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"maps"
+	"slices"
+	"time"
+
+	"github.com/dagbucket/dagbucket/internal/bucket"
+	"github.com/dagbucket/dagbucket/internal/state"
+)
+
+const (
+	maxRestarts = 5  // after being overtaken; then the events come again
+	maxRelists  = 20 // when objects change under the fetch; then likewise
+	// An object that changed under the fetch this often keeps its last good content, so that the rest can go live.
+	maxChanges = 3
+	graceTime  = 5 * time.Second // for cleaning up after the invocation's time is over
+)
+
+// run is one Sync under way. What it knows is dropped step by step when it must go back.
+type run struct {
+	*Route
+	id     string
+	wake   []time.Time // of the events that woke it
+	dry    bool        // nothing may be changed, neither in the state nor at Astro
+	result Result
+
+	// Step 3
+	record     state.Record
+	version    state.Version // of the record as read or last written
+	deployment Deployment
+	live       []state.File // lines of the live manifest; nil if unknown
+	liveKnown  bool         // live describes what is live at Astro
+	foreign    bool         // DAGs are live that are not ours
+	redeploy   bool         // what is live must be replaced even by the same contents
+	drift      string       // for people: what is live is not what we put there
+	bundleGone bool         // the live bundle is missing or damaged in the state
+
+	// Step 4
+	view    view
+	changes map[string]int // how often an object changed while it was fetched, by source and key
+	ignores map[string]*ignoreFile
+
+	plan   plan
+	packed *packed
+	stored bool // the state holds this run's bundle or manifest, and the record does not name them yet
+}
+
+// Sync is one run of the route. events are the times of the events behind it; a zero time, or no event at all, is a run
+// that nobody can call late. It never returns without an outcome.
+func (r *Route) Sync(ctx context.Context, events []time.Time) Result {
+	requests := new(bucket.Requests)
+	x := &run{Route: r, wake: events, changes: map[string]int{}, ignores: map[string]*ignoreFile{}}
+	x.result = Result{Route: r.Name, Seconds: map[string]float64{}}
+	err := x.sync(bucket.CountRequests(ctx, requests))
+	if x.stored {
+		x.discard(ctx)
+	}
+	if err != nil {
+		x.fail(ctx, err)
+	}
+	return x.result.finish(requests)
+}
+
+// sync is the pipeline. Going back is done by the loops: an overtaken run starts anew, a bucket that moved is listed again.
+func (x *run) sync(ctx context.Context) error {
+	// Step 1, covered, and step 2, the lease and its bell, have their place here.
+	for range maxRestarts {
+		err := x.attempt(ctx)
+		if errors.Is(err, state.ErrOvertaken) {
+			x.Log.Info("overtaken by another run, starting again", "route", x.Name)
+			continue
+		}
+		// Step 11, releasing the lease, has its place here.
+		return err
+	}
+	return fmt.Errorf("route %s: %w, %d times in a row", x.Name, state.ErrOvertaken, maxRestarts)
+}
+
+func (x *run) attempt(ctx context.Context) error {
+	if err := x.reconcile(ctx); err != nil { // step 3
+		return err
+	}
+	if err := x.collectUntilStill(ctx); err != nil { // steps 4 to 8
+		return err
+	}
+	if x.packed == nil || x.packed.same {
+		return x.recordUnchanged(ctx) // end of step 8
+	}
+	if err := x.deploy(ctx); err != nil { // step 9
+		return err
+	}
+	return x.recordDeployed(ctx) // step 10
+}
+
+// collectUntilStill goes back to listing as long as the bucket moves under the fetch.
+func (x *run) collectUntilStill(ctx context.Context) error {
+	for range maxRelists {
+		err := x.collect(ctx)
+		var moved *movedError
+		if !errors.As(err, &moved) {
+			return err
+		}
+		x.note(moved)
+	}
+	return fmt.Errorf("route %s: the sources changed under each of %d listings", x.Name, maxRelists)
+}
+
+// collect finds out what to deploy and packs it. A *movedError says that the bucket moved meanwhile.
+func (x *run) collect(ctx context.Context) error {
+	x.packed = nil
+	if x.stored {
+		x.discard(ctx)
+	}
+	if err := x.settle(ctx); err != nil { // step 4
+		return err
+	}
+	if x.isLive(x.view.revision) {
+		return x.reportLive(ctx)
+	}
+	if err := x.makePlan(ctx); err != nil { // step 5
+		return err
+	}
+	x.report()
+	if !x.mustPack() {
+		return nil
+	}
+	return x.pack(ctx) // steps 6 to 8
+}
+
+// mustPack reports whether the plan may change what is live.
+func (x *run) mustPack() bool {
+	return !x.plan.nothingToDo() || x.redeploy || x.foreign || !x.liveKnown
+}
+
+// isLive reports whether a listing shows exactly what the live deploy was made of, so that nothing needs to be looked at.
+func (x *run) isLive(revision string) bool {
+	live := x.record.Live
+	return live != nil && live.Revision != "" && live.Revision == revision && !x.redeploy && !x.foreign
+}
+
+// reportLive fills the result of a run that ends at the listing's revision.
+func (x *run) reportLive(ctx context.Context) error {
+	live := x.record.Live
+	x.plan = plan{}
+	if live.Kept+live.LeftOut == 0 {
+		return nil
+	}
+	if err := x.readLive(ctx); err != nil {
+		return err
+	}
+	x.result.Kept, x.result.LeftOut = nil, nil
+	for _, f := range x.live {
+		n := Note{Path: f.Path, Key: f.Key, Reason: f.Reason, Message: f.Message}
+		switch f.State {
+		case state.Kept:
+			x.result.Kept = append(x.result.Kept, n)
+		case state.LeftOut:
+			x.result.LeftOut = append(x.result.LeftOut, n)
+		}
+	}
+	return nil
+}
+
+// report copies the plan into the result.
+func (x *run) report() {
+	p := &x.plan
+	x.result.Added, x.result.Modified, x.result.Removed = p.added, p.modified, p.removed
+	x.result.Kept, x.result.LeftOut = p.kept, p.leftOut
+}
+
+// note counts the changes that sent the run back to listing.
+func (x *run) note(moved *movedError) {
+	if moved.bundle {
+		x.bundleGone = true
+		x.Log.Warn("the live bundle cannot be read back, fetching every file again", "route", x.Name, "error", moved.Error())
+		return
+	}
+	x.changes[moved.id]++
+	x.Log.Info("an object changed while it was fetched, listing again", "route", x.Name, "key", moved.key)
+}
+
+// discard removes what this run stored and nobody refers to. A crash before it leaves a bundle or manifest that a later run prunes.
+func (x *run) discard(ctx context.Context) {
+	ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), graceTime)
+	defer cancel()
+	if err := x.Store.Discard(ctx, x.id); err != nil {
+		x.Log.Warn("could not remove an unused bundle; a later run will", "route", x.Name, "run", x.id, "error", err)
+	}
+	x.stored = false
+}
+
+// fail turns an error into an outcome.
+func (x *run) fail(ctx context.Context, err error) {
+	x.result.Err, x.result.Reason = err, err.Error()
+	if isHeld(err) {
+		x.result.Outcome = Held
+		return
+	}
+	x.result.Outcome = Failed
+	x.result.Retryable = !Permanent(err)
+	if ctx.Err() != nil {
+		x.result.Retryable = true
+		x.result.Reason = "the invocation's time ran out: " + err.Error()
+	}
+}
+
+func (r Result) finish(q *bucket.Requests) Result {
+	r.Requests = map[string]int64{"list": q.List.Load(), "get": q.Get.Load(), "put": q.Put.Load(), "delete": q.Delete.Load()}
+	for _, list := range []*[]string{&r.Added, &r.Modified, &r.Removed} {
+		if *list == nil {
+			*list = []string{} // prints as [], not null
+		}
+	}
+	for _, list := range []*[]Note{&r.Kept, &r.LeftOut} {
+		if *list == nil {
+			*list = []Note{}
+		}
+	}
+	return r
+}
+
+// step times a step and tells of its progress.
+func (x *run) step(name string, do func() error) error {
+	x.progress(Progress{Step: name})
+	start := x.Clock.Now()
+	err := do()
+	x.result.Seconds[name] += x.Clock.Now().Sub(start).Seconds()
+	return err
+}
+
+func (x *run) progress(p Progress) {
+	if x.Progress != nil {
+		x.Progress(p)
+	}
+}
+
+// liveFiles maps the paths that are live to their manifest lines.
+func (x *run) liveFiles() map[string]state.File {
+	files := make(map[string]state.File, len(x.live))
+	for _, f := range x.live {
+		if f.State != state.LeftOut {
+			files[f.Path] = f
+		}
+	}
+	return files
+}
+
+// archivePath is the path in the archive of a path below the base folder.
+func (r *Route) archivePath(p string) string {
+	if r.BaseDir == "" {
+		return p
+	}
+	return r.BaseDir + "/" + p
+}
+
+func sortedKeys[V any](m map[string]V) []string { return slices.Sorted(maps.Keys(m)) }

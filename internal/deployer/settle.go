@@ -1,0 +1,167 @@
+package deployer
+
+import (
+	"context"
+	"crypto/sha256"
+	"encoding/hex"
+	"fmt"
+	"io"
+	"time"
+
+	"golang.org/x/sync/errgroup"
+
+	"github.com/dagbucket/dagbucket/internal/bucket"
+	"github.com/dagbucket/dagbucket/internal/state"
+)
+
+// rules names this version's way from listings to paths. Raise it when selection changes, so that unchanged buckets are looked at again.
+const rules = "1"
+
+// view is what all sources showed.
+type view struct {
+	listings []bucket.Listing // by source
+	listed   time.Time        // when the listing began, by the storage's clock (the earliest of several)
+	revision string           // equal revisions show equal keys and versions
+	// doubtful holds what is live and missing here, but not missing in the listing before: such a removal does not count.
+	doubtful map[string]bool
+}
+
+// settle is step 4: it lists until the sources are quiet, and at most for MaxWait. Any listing error ends the run.
+func (x *run) settle(ctx context.Context) error {
+	start := x.Clock.Now()
+	var before *view // the oldest listing equal to the last one
+	for {
+		v, err := x.list(ctx)
+		if err != nil {
+			return err
+		}
+		if x.isLive(v.revision) {
+			x.view = *v
+			return nil
+		}
+		if err := x.readLive(ctx); err != nil {
+			return err
+		}
+		missing := x.missing(v)
+		wait := x.untilQuiet(v)
+		if wait <= 0 && len(missing) == 0 {
+			x.view = *v
+			return nil
+		}
+		if before != nil && before.revision == v.revision && v.listed.Sub(before.listed) >= x.QuietPeriod {
+			x.view = *v
+			return nil
+		}
+		left := x.MaxWait - x.Clock.Now().Sub(start)
+		if before != nil && left <= 0 {
+			v.doubtful = without(missing, x.missing(before))
+			x.view = *v
+			return nil
+		}
+		if before == nil || before.revision != v.revision {
+			before = v
+		}
+		if wait <= 0 {
+			wait = x.QuietPeriod
+		}
+		if err := x.step("wait", func() error { return x.Clock.Sleep(ctx, max(min(wait, left), 0)) }); err != nil {
+			return fmt.Errorf("waiting for the sources to be quiet: %w", err)
+		}
+	}
+}
+
+// without returns what is in a and not in b.
+func without(a, b map[string]bool) map[string]bool {
+	rest := map[string]bool{}
+	for k := range a {
+		if !b[k] {
+			rest[k] = true
+		}
+	}
+	return rest
+}
+
+// list lists all sources.
+func (x *run) list(ctx context.Context) (*view, error) {
+	v := &view{listings: make([]bucket.Listing, len(x.Sources))}
+	err := x.step("list", func() error {
+		g, ctx := errgroup.WithContext(ctx)
+		for i, s := range x.Sources {
+			g.Go(func() (err error) {
+				v.listings[i], err = s.Bucket.List(ctx, s.Prefix)
+				if err != nil {
+					return fmt.Errorf("listing %s: %w", s.URL, err)
+				}
+				return nil
+			})
+		}
+		return g.Wait()
+	})
+	if err != nil {
+		return nil, err
+	}
+	for _, l := range v.listings {
+		if v.listed.IsZero() || l.Time.Before(v.listed) {
+			v.listed = l.Time
+		}
+	}
+	v.revision = x.revision(v.listings)
+	return v, nil
+}
+
+// revision hashes all that decides the paths and contents of a set: the configuration of the paths, keys and versions.
+func (x *run) revision(listings []bucket.Listing) string {
+	h := sha256.New()
+	field := func(s string) { fmt.Fprintf(h, "%d:", len(s)); _, _ = io.WriteString(h, s) }
+	field(rules)
+	field(x.BaseDir)
+	for i, l := range listings {
+		field(x.Sources[i].URL)
+		field(x.Sources[i].Mount)
+		fmt.Fprintf(h, "%d\n", len(l.Objects))
+		for _, o := range l.Objects {
+			field(o.Key)
+			field(o.Version)
+			if o.Archived {
+				field("archived")
+			}
+		}
+	}
+	return hex.EncodeToString(h.Sum(nil))
+}
+
+// untilQuiet returns how long it takes until nothing in v, and no event, is younger than the quiet period; at most that
+// period, since a time in the future says nothing.
+func (x *run) untilQuiet(v *view) time.Duration {
+	var wait time.Duration
+	for _, l := range v.listings {
+		for _, o := range l.Objects {
+			wait = max(wait, x.QuietPeriod-l.Time.Sub(o.Modified))
+		}
+	}
+	for _, t := range x.wake {
+		if !t.IsZero() {
+			wait = max(wait, x.QuietPeriod-v.listed.Sub(t))
+		}
+	}
+	return min(wait, x.QuietPeriod)
+}
+
+// missing returns the ids of the objects that are live and not in v.
+func (x *run) missing(v *view) map[string]bool {
+	missing := map[string]bool{}
+	for _, f := range x.live {
+		if f.State != state.LeftOut {
+			missing[objectID(f.Source, f.Key)] = true
+		}
+	}
+	for i, l := range v.listings {
+		for _, o := range l.Objects {
+			delete(missing, objectID(x.Sources[i].URL, o.Key))
+		}
+	}
+	return missing
+}
+
+// objectID names an object over all sources. Neither part can hold the separator: keys with it are unsafe and never live.
+func objectID(source, key string) string { return source + "\x00" + key }

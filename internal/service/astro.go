@@ -1,0 +1,73 @@
+package service
+
+import (
+	"context"
+	"errors"
+	"io"
+
+	"github.com/dagbucket/dagbucket/internal/astro"
+	"github.com/dagbucket/dagbucket/internal/deployer"
+)
+
+// astroAdapter lets the pipeline speak of Astro in its own words.
+type astroAdapter struct{ client *astro.Client }
+
+func (a astroAdapter) Deployment(ctx context.Context) (deployer.Deployment, error) {
+	organization, err := a.client.Organization(ctx)
+	if err != nil {
+		return deployer.Deployment{}, err
+	}
+	d, err := a.client.Deployment(ctx)
+	if err != nil {
+		return deployer.Deployment{}, err
+	}
+	if err := d.Check(); err != nil {
+		return deployer.Deployment{}, asHeld(err)
+	}
+	return deployer.Deployment{
+		Organization: organization, Name: d.Name, DesiredVersion: d.DesiredDAGTarballVersion, RunningVersion: d.DAGTarballVersion,
+		Healthy: d.Status == "HEALTHY", Hybrid: d.Type == "HYBRID",
+	}, nil
+}
+
+func (a astroAdapter) Deploys(ctx context.Context, limit int) ([]deployer.Deploy, error) {
+	found, err := a.client.Deploys(ctx, limit)
+	if err != nil {
+		return nil, err
+	}
+	deploys := make([]deployer.Deploy, len(found))
+	for i, d := range found {
+		deploys[i] = deployer.Deploy{ID: d.ID, Description: d.Description, TarballVersion: d.DAGTarballVersion}
+	}
+	return deploys, nil
+}
+
+func (a astroAdapter) Create(ctx context.Context, description string) (deployer.Deploy, error) {
+	d, err := a.client.CreateDeploy(ctx, description)
+	if err != nil {
+		return deployer.Deploy{}, asHeld(err)
+	}
+	return deployer.Deploy{ID: d.ID, Description: d.Description, Upload: d}, nil
+}
+
+func (a astroAdapter) Upload(ctx context.Context, d deployer.Deploy, open func(context.Context) (io.ReadCloser, error), size int64) (string, error) {
+	return a.client.Upload(ctx, d.Upload.(astro.Deploy), open, size)
+}
+
+func (a astroAdapter) Finalize(ctx context.Context, deployID, version string) error {
+	return asHeld(a.client.Finalize(ctx, deployID, version))
+}
+
+// heldError is Astro's refusal that is no failure: nothing is wrong, and nothing can be deployed yet.
+type heldError struct{ error }
+
+func (e heldError) Held() bool    { return true }
+func (e heldError) Unwrap() error { return e.error }
+
+func asHeld(err error) error {
+	var refusal *astro.Error
+	if errors.As(err, &refusal) && refusal.Hibernating() {
+		return heldError{err}
+	}
+	return err
+}

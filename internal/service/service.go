@@ -1,0 +1,240 @@
+// Package service wires a configuration into routes and runs the ones that events ask for. It knows no cloud: the
+// entry points give it the means to open buckets and to read secrets.
+package service
+
+import (
+	"context"
+	"crypto/rand"
+	"encoding/hex"
+	"fmt"
+	"log/slog"
+	"strings"
+	"sync"
+	"time"
+
+	"golang.org/x/sync/errgroup"
+
+	"github.com/dagbucket/dagbucket/internal/astro"
+	"github.com/dagbucket/dagbucket/internal/bucket"
+	"github.com/dagbucket/dagbucket/internal/config"
+	"github.com/dagbucket/dagbucket/internal/deployer"
+	"github.com/dagbucket/dagbucket/internal/event"
+	"github.com/dagbucket/dagbucket/internal/secret"
+	"github.com/dagbucket/dagbucket/internal/state"
+)
+
+// routesAtOnce bounds the routes that one invocation runs side by side: each may need the memory of one run.
+const routesAtOnce = 2
+
+// Deps is what a Service needs of its surroundings.
+type Deps struct {
+	OpenBucket func(ctx context.Context, u bucket.URL) (bucket.Bucket, error)
+	Secrets    secret.Resolver
+	Version    string // of dagbucket
+	Log        *slog.Logger
+	// SummaryAttrs, if set, adds attributes to the one line that is logged for each run.
+	SummaryAttrs func(deployer.Result) []slog.Attr
+	Progress     func(deployer.Progress) // optional
+}
+
+// Service runs the routes of one configuration. It may be used concurrently.
+type Service struct {
+	deps   Deps
+	routes []*deployer.Route
+	config *config.Config
+}
+
+// New wires every route of cfg. It opens buckets, but asks nothing of them.
+func New(ctx context.Context, cfg *config.Config, deps Deps) (*Service, error) {
+	s := &Service{deps: deps, config: cfg}
+	for _, r := range cfg.Routes {
+		route, err := s.wire(ctx, r)
+		if err != nil {
+			return nil, fmt.Errorf("route %s: %w", r.Name, err)
+		}
+		s.routes = append(s.routes, route)
+	}
+	return s, nil
+}
+
+func (s *Service) wire(ctx context.Context, r config.Route) (*deployer.Route, error) {
+	client, err := astro.New(astro.Options{
+		BaseURL: s.config.AstroURL, Organization: r.Organization, Deployment: r.Deployment,
+		Token: secret.Cached(s.deps.Secrets, r.Token), Version: s.deps.Version,
+	})
+	if err != nil {
+		return nil, err
+	}
+	states, err := s.deps.OpenBucket(ctx, s.config.State)
+	if err != nil {
+		return nil, fmt.Errorf("state %s: %w", s.config.State, err)
+	}
+	route := &deployer.Route{
+		Name: r.Name, Deployment: r.Deployment, BaseDir: r.BaseDir,
+		Store: state.NewStore(states, s.config.State.Prefix, r.Name), Astro: astroAdapter{client},
+		QuietPeriod: r.QuietPeriod, MaxWait: r.MaxWait,
+		AllowEmpty: r.Guard.AllowEmpty, ReplaceExisting: r.ReplaceExisting,
+		MaxFiles: r.Limits.MaxFiles, MaxBytes: r.Limits.MaxBytes, KeepBundles: r.KeepBundles,
+		Clock: deployer.SystemClock{}, NewRun: NewRun, Log: s.deps.Log, Progress: s.deps.Progress,
+	}
+	for _, src := range r.Sources {
+		b, err := s.deps.OpenBucket(ctx, src.URL)
+		if err != nil {
+			return nil, fmt.Errorf("source %s: %w", src.URL, err)
+		}
+		route.Sources = append(route.Sources, deployer.Source{URL: src.URL.String(), Bucket: b, Prefix: src.URL.Prefix, Mount: src.Mount})
+	}
+	return route, nil
+}
+
+// NewRun names a run by time and chance, such as "20261123T041106Z-9f86d081".
+func NewRun() string {
+	var b [4]byte
+	_, _ = rand.Read(b[:]) // never fails
+	return time.Now().UTC().Format("20060102T150405Z") + "-" + hex.EncodeToString(b[:])
+}
+
+// Route returns the route called name; "" is the only one there is.
+func (s *Service) Route(name string) (*deployer.Route, error) {
+	if name == "" && len(s.routes) == 1 {
+		return s.routes[0], nil
+	}
+	if name == "" {
+		return nil, fmt.Errorf("there are %d routes (%s): choose one with --route", len(s.routes), strings.Join(s.names(), ", "))
+	}
+	for _, r := range s.routes {
+		if r.Name == name {
+			return r, nil
+		}
+	}
+	return nil, fmt.Errorf("no route is called %q: there is %s", name, strings.Join(s.names(), ", "))
+}
+
+func (s *Service) names() []string {
+	var names []string
+	for _, r := range s.routes {
+		names = append(names, r.Name)
+	}
+	return names
+}
+
+// Sync runs one route and logs its summary line.
+func (s *Service) Sync(ctx context.Context, r *deployer.Route, events []time.Time) deployer.Result {
+	start := time.Now()
+	result := r.Sync(ctx, events)
+	s.logSummary(result, time.Since(start))
+	return result
+}
+
+func (s *Service) logSummary(r deployer.Result, took time.Duration) {
+	attrs := []slog.Attr{
+		slog.String("route", r.Route), slog.String("outcome", string(r.Outcome)), slog.String("reason", r.Reason),
+		slog.String("deployId", r.DeployID), slog.String("digest", r.Digest), slog.Int("files", r.Files), slog.Int64("bytes", r.Bytes),
+		slog.Int("added", len(r.Added)), slog.Int("modified", len(r.Modified)), slog.Int("removed", len(r.Removed)),
+		slog.Int("kept", len(r.Kept)), slog.Int("leftOut", len(r.LeftOut)), slog.Float64("seconds", took.Seconds()),
+	}
+	if s.deps.SummaryAttrs != nil {
+		attrs = append(attrs, s.deps.SummaryAttrs(r)...)
+	}
+	level := slog.LevelInfo
+	switch r.Outcome {
+	case deployer.Failed:
+		level = slog.LevelError
+	case deployer.Held:
+		level = slog.LevelWarn
+	}
+	s.deps.Log.LogAttrs(context.Background(), level, "run", attrs...)
+}
+
+// Report is what became of a batch.
+type Report struct {
+	Results []deployer.Result // one for each route that was run, in order of the configuration
+	Failed  []int             // indexes of the messages that must come again, ascending
+}
+
+// due is what a batch asks of one route.
+type due struct {
+	route    *deployer.Route
+	times    []time.Time
+	messages []int
+}
+
+// Handle runs every route that the batch's events ask for, each once. A message fails if it cannot be decoded, or if a route that it
+// asks for failed in a way that may pass.
+func (s *Service) Handle(ctx context.Context, batch event.Batch) Report {
+	failed := make([]bool, len(batch.Messages))
+	dues := make([]due, len(s.routes))
+	for i, m := range batch.Messages {
+		if m.Err != nil {
+			s.deps.Log.Error("cannot decode a message; it fails until it reaches the dead-letter queue", "message", m.ID, "error", m.Err)
+			failed[i] = true
+			continue
+		}
+		for _, e := range m.Events {
+			s.assign(dues, i, e)
+		}
+	}
+	results := make([]deployer.Result, len(s.routes))
+	var g errgroup.Group
+	g.SetLimit(routesAtOnce)
+	for i, r := range s.routes {
+		if len(dues[i].messages) > 0 {
+			g.Go(func() error { results[i] = s.Sync(ctx, r, dues[i].times); return nil })
+		}
+	}
+	_ = g.Wait() // no run returns an error
+	var report Report
+	for i, d := range dues {
+		if len(d.messages) == 0 {
+			continue
+		}
+		report.Results = append(report.Results, results[i])
+		for _, m := range d.messages {
+			failed[m] = failed[m] || results[i].Retryable
+		}
+	}
+	for i, f := range failed {
+		if f {
+			report.Failed = append(report.Failed, i)
+		}
+	}
+	return report
+}
+
+// assign notes an event with every route that it concerns.
+func (s *Service) assign(dues []due, message int, e event.Event) {
+	if e.Kind == event.Test {
+		s.deps.Log.Info("the storage's test event arrived: notifications work", "bucket", e.Bucket)
+		return
+	}
+	concerned := false
+	for i, r := range s.config.Routes {
+		if !concerns(e, r) {
+			continue
+		}
+		concerned = true
+		dues[i].times = append(dues[i].times, e.Time)
+		if d := &dues[i]; len(d.messages) == 0 || d.messages[len(d.messages)-1] != message {
+			d.messages = append(d.messages, message)
+		}
+	}
+	if !concerned {
+		s.deps.Log.Warn("an event is for no route, and is acknowledged", "kind", e.Kind, "bucket", e.Bucket, "key", e.Key, "route", e.Route)
+	}
+}
+
+// concerns reports whether e is a reason to run r.
+func concerns(e event.Event, r config.Route) bool {
+	switch e.Kind {
+	case event.Schedule:
+		return true
+	case event.Manual:
+		return e.Route == "" || e.Route == r.Name
+	}
+	for _, src := range r.Sources {
+		if src.URL.Scheme == e.Scheme && src.URL.Bucket == e.Bucket && strings.HasPrefix(e.Key, src.URL.Prefix) {
+			return true
+		}
+	}
+	return false
+}

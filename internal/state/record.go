@@ -1,0 +1,199 @@
+// Package state is what a route remembers between runs: its record, its manifests and its bundles, kept in the state
+// bucket below "<state>/<route>/".
+package state
+
+import (
+	"bytes"
+	"context"
+	"crypto/rand"
+	"encoding/hex"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"slices"
+	"time"
+
+	"github.com/dagbucket/dagbucket/internal/bucket"
+)
+
+// Format is the newest format of record.json that this version reads and writes.
+const Format = 1
+
+const (
+	recordLimit     = 4 << 20 // bytes; a record of 100 runs and 1,000 versions is below 100 KiB
+	runsKept        = 100
+	supersededLimit = 1000
+)
+
+// ErrOvertaken says that somebody else wrote the record since it was read.
+var ErrOvertaken = errors.New("another run wrote the record meanwhile")
+
+// Target is what a route deploys to. A record of another target counts as none.
+type Target struct {
+	Organization string `json:"organization"`
+	Deployment   string `json:"deployment"`
+	BaseDir      string `json:"baseDir"`
+}
+
+// Deploy is one deploy of ours, live or pending.
+type Deploy struct {
+	Run            string    `json:"run"`      // names its bundle
+	Manifest       string    `json:"manifest"` // names its manifest: Run, or a later run that found the same contents
+	DeployID       string    `json:"deployId"`
+	TarballVersion string    `json:"tarballVersion"`
+	Digest         string    `json:"digest"`
+	Revision       string    `json:"revision,omitempty"` // of the listing it shows; "" if that may not end a run
+	Files          int       `json:"files"`
+	Bytes          int64     `json:"bytes"`      // of the files
+	BundleSize     int64     `json:"bundleSize"` // bytes, compressed
+	Kept           int       `json:"kept,omitempty"`
+	LeftOut        int       `json:"leftOut,omitempty"`
+	Listed         time.Time `json:"listed,omitzero"` // start of the listing it shows, by the storage's clock; zero if that covers nothing
+	At             time.Time `json:"at"`              // when it was finalized, by the local clock
+}
+
+// Run is one past run in short.
+type Run struct {
+	Run      string    `json:"run"`
+	At       time.Time `json:"at"` // its end, by the local clock
+	Outcome  string    `json:"outcome"`
+	Reason   string    `json:"reason,omitempty"`
+	DeployID string    `json:"deployId,omitempty"`
+	Digest   string    `json:"digest,omitempty"`
+	Files    int       `json:"files"`
+	Added    int       `json:"added,omitempty"`
+	Modified int       `json:"modified,omitempty"`
+	Removed  int       `json:"removed,omitempty"`
+}
+
+// Record is the route's memory. Its compare-and-swap before finalize is the fence between runs.
+type Record struct {
+	Format     int       `json:"format"`
+	Nonce      string    `json:"nonce"` // fresh in every write, so that no two versions have equal bytes
+	Target     Target    `json:"target"`
+	Live       *Deploy   `json:"live,omitempty"`
+	Pending    *Deploy   `json:"pending,omitempty"`
+	Superseded []string  `json:"superseded,omitempty"` // tarball versions once live, or once pending and given up; oldest first
+	Listed     time.Time `json:"listed,omitzero"`      // start of the listing behind the last deployed or unchanged
+	Runs       []Run     `json:"runs,omitempty"`       // newest last
+}
+
+// Supersede remembers a tarball version that must not stay live.
+func (r *Record) Supersede(version string) {
+	if version == "" || slices.Contains(r.Superseded, version) {
+		return
+	}
+	r.Superseded = append(r.Superseded, version)
+	if over := len(r.Superseded) - supersededLimit; over > 0 {
+		r.Superseded = slices.Delete(r.Superseded, 0, over)
+	}
+}
+
+// Promote makes the pending deploy the live one.
+func (r *Record) Promote(at time.Time) {
+	if r.Live != nil {
+		r.Supersede(r.Live.TarballVersion)
+	}
+	r.Live, r.Pending = r.Pending, nil
+	r.Live.At = at
+	if !r.Live.Listed.IsZero() {
+		r.Listed = r.Live.Listed
+	}
+}
+
+// AddRun appends to Runs and forgets what is too old.
+func (r *Record) AddRun(run Run) {
+	r.Runs = append(r.Runs, run)
+	if over := len(r.Runs) - runsKept; over > 0 {
+		r.Runs = slices.Delete(r.Runs, 0, over)
+	}
+}
+
+// Clone returns a copy that shares nothing with r.
+func (r Record) Clone() Record {
+	for _, d := range []**Deploy{&r.Live, &r.Pending} {
+		if *d != nil {
+			c := **d
+			*d = &c
+		}
+	}
+	r.Superseded = slices.Clone(r.Superseded)
+	r.Runs = slices.Clone(r.Runs)
+	return r
+}
+
+// Version is the opaque token of a record as it was read or written; the zero value is "there is none".
+type Version struct{ v string }
+
+// RecordError is a record that this version cannot read. It is never overwritten.
+type RecordError struct{ msg string }
+
+func (e *RecordError) Error() string   { return e.msg }
+func (e *RecordError) Permanent() bool { return true }
+
+// ReadRecord returns the route's record and its version. Without one it returns the zero Record and Version. A record that
+// is damaged, or of a newer format, is a *RecordError.
+func (s *Store) ReadRecord(ctx context.Context) (Record, Version, error) {
+	key := s.prefix + "record.json"
+	data, obj, err := bucket.Read(ctx, s.bucket, key, "", recordLimit)
+	if errors.Is(err, bucket.ErrNotExist) {
+		return Record{}, Version{}, nil
+	}
+	if err != nil {
+		return Record{}, Version{}, fmt.Errorf("reading the record: %w", err)
+	}
+	rec, err := decodeRecord(data)
+	if err != nil {
+		return Record{}, Version{}, &RecordError{fmt.Sprintf("%s/%s %v", s.bucket, key, err)}
+	}
+	return rec, Version{obj.Version}, nil
+}
+
+func decodeRecord(data []byte) (Record, error) {
+	var head struct {
+		Format int `json:"format"`
+	}
+	if err := json.Unmarshal(data, &head); err != nil || head.Format < 1 {
+		return Record{}, errors.New("is damaged and was left as it is: restore an earlier version of it, or delete it to have the route's memory rebuilt")
+	}
+	if head.Format > Format {
+		return Record{}, fmt.Errorf("has format %d, newer than this dagbucket understands (%d): deploy the newer dagbucket again, or delete the record to have it rebuilt",
+			head.Format, Format)
+	}
+	var rec Record
+	if err := json.Unmarshal(data, &rec); err != nil {
+		return Record{}, fmt.Errorf("is damaged (%w) and was left as it is: restore an earlier version of it, or delete it to have the route's memory rebuilt", err)
+	}
+	return rec, nil
+}
+
+// SwapRecord replaces the record if it still has the version old. Otherwise it is ErrOvertaken, and nothing changed. After any other
+// error the swap may have happened. A swap whose answer was lost is found by its nonce.
+func (s *Store) SwapRecord(ctx context.Context, rec Record, old Version) (Version, error) {
+	rec.Format, rec.Nonce = Format, nonce()
+	data, err := json.MarshalIndent(rec, "", " ")
+	if err != nil {
+		return Version{}, err
+	}
+	when := bucket.IfAbsent()
+	if old != (Version{}) {
+		when = bucket.IfVersion(old.v)
+	}
+	version, err := s.bucket.Put(ctx, s.prefix+"record.json", bytes.NewReader(data), when)
+	if err == nil {
+		return Version{version}, nil
+	}
+	if now, at, readErr := s.ReadRecord(ctx); readErr == nil && now.Nonce == rec.Nonce {
+		return at, nil
+	}
+	if errors.Is(err, bucket.ErrChanged) {
+		return Version{}, ErrOvertaken
+	}
+	return Version{}, fmt.Errorf("writing the record: %w", err)
+}
+
+func nonce() string {
+	var b [12]byte
+	_, _ = rand.Read(b[:]) // never fails
+	return hex.EncodeToString(b[:])
+}

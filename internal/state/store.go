@@ -1,0 +1,155 @@
+package state
+
+import (
+	"bufio"
+	"bytes"
+	"context"
+	"encoding/json"
+	"fmt"
+	"io"
+	"slices"
+	"strings"
+	"time"
+
+	"github.com/klauspost/compress/gzip"
+
+	"github.com/dagbucket/dagbucket/internal/bucket"
+)
+
+// Store is one route's part of the state bucket. It may be used concurrently.
+type Store struct {
+	bucket bucket.Bucket
+	prefix string
+}
+
+// NewStore returns the state of route below prefix ("" or ending in "/").
+func NewStore(b bucket.Bucket, prefix, route string) *Store {
+	return &Store{bucket: b, prefix: prefix + route + "/"}
+}
+
+// String is where the state lies.
+func (s *Store) String() string { return s.bucket.String() + "/" + s.prefix }
+
+// The states of a File.
+const (
+	Live    = "live"    // shipped as the bucket holds it
+	Kept    = "kept"    // shipped with its last good content
+	LeftOut = "leftOut" // not shipped
+)
+
+// File is one line of a manifest.
+type File struct {
+	Path     string    `json:"path"`              // in the archive
+	Source   string    `json:"source"`            // its source's URL
+	Key      string    `json:"key"`               // not valid UTF-8 is replaced by U+FFFD
+	Version  string    `json:"version,omitempty"` // of the content that is shipped
+	Size     int64     `json:"size"`
+	Modified time.Time `json:"time,omitzero"` // of the object version that brought the content
+	SHA256   string    `json:"sha256,omitempty"`
+	State    string    `json:"state"`
+	Reason   string    `json:"reason,omitempty"`
+	Message  string    `json:"message,omitempty"`
+}
+
+func (s *Store) manifestKey(run string) string { return s.prefix + "manifests/" + run + ".jsonl.gz" }
+func (s *Store) bundleKey(run string) string   { return s.prefix + "bundles/" + run + ".tar.gz" }
+
+// PutManifest stores the manifest of a run.
+func (s *Store) PutManifest(ctx context.Context, run string, files []File) error {
+	var buf bytes.Buffer
+	gz := gzip.NewWriter(&buf)
+	enc := json.NewEncoder(gz)
+	enc.SetEscapeHTML(false)
+	for i := range files {
+		if err := enc.Encode(&files[i]); err != nil {
+			return err
+		}
+	}
+	if err := gz.Close(); err != nil {
+		return err
+	}
+	if _, err := s.bucket.Put(ctx, s.manifestKey(run), &buf, bucket.Always); err != nil {
+		return fmt.Errorf("storing the manifest: %w", err)
+	}
+	return nil
+}
+
+// ReadManifest returns the lines of a run's manifest. A missing one is bucket.ErrNotExist.
+func (s *Store) ReadManifest(ctx context.Context, run string) ([]File, error) {
+	key := s.manifestKey(run)
+	body, err := s.bucket.Open(ctx, key, "", 0)
+	if err != nil {
+		return nil, fmt.Errorf("reading the manifest: %w", err)
+	}
+	defer body.Close()
+	files, err := decodeManifest(body)
+	if err != nil {
+		return nil, fmt.Errorf("reading the manifest %s/%s: %w", s.bucket, key, err)
+	}
+	return files, nil
+}
+
+func decodeManifest(r io.Reader) ([]File, error) {
+	gz, err := gzip.NewReader(r)
+	if err != nil {
+		return nil, err
+	}
+	var files []File
+	dec := json.NewDecoder(bufio.NewReaderSize(gz, 64<<10))
+	for {
+		var f File
+		if err := dec.Decode(&f); err == io.EOF {
+			return files, nil
+		} else if err != nil {
+			return nil, err
+		}
+		files = append(files, f)
+	}
+}
+
+// PutBundle streams a bundle into the state. If r fails, nothing is stored and that error is returned.
+func (s *Store) PutBundle(ctx context.Context, run string, r io.Reader) error {
+	if _, err := s.bucket.Put(ctx, s.bundleKey(run), r, bucket.Always); err != nil {
+		return fmt.Errorf("storing the bundle: %w", err)
+	}
+	return nil
+}
+
+// OpenBundle reads a bundle of size bytes back; a connection that breaks is taken up again where it broke. A missing bundle is bucket.ErrNotExist.
+func (s *Store) OpenBundle(ctx context.Context, run string, size int64) (io.ReadCloser, error) {
+	return bucket.NewReader(ctx, s.bucket, bucket.Object{Key: s.bundleKey(run), Size: size}), nil
+}
+
+// Discard removes what a run stored.
+func (s *Store) Discard(ctx context.Context, run string) error {
+	if err := s.bucket.Delete(ctx, s.bundleKey(run), ""); err != nil {
+		return err
+	}
+	return s.bucket.Delete(ctx, s.manifestKey(run), "")
+}
+
+// Stored returns the runs that have a bundle or a manifest in the state, oldest first.
+func (s *Store) Stored(ctx context.Context) ([]string, error) {
+	var runs []string
+	for _, dir := range []string{"bundles/", "manifests/"} {
+		listing, err := s.bucket.List(ctx, s.prefix+dir)
+		if err != nil {
+			return nil, err
+		}
+		for _, o := range listing.Objects {
+			run, _, _ := strings.Cut(strings.TrimPrefix(o.Key, s.prefix+dir), ".")
+			runs = append(runs, run)
+		}
+	}
+	slices.Sort(runs)
+	return slices.Compact(runs), nil
+}
+
+// BundleSize returns the size of a stored bundle in bytes. A missing one is bucket.ErrNotExist.
+func (s *Store) BundleSize(ctx context.Context, run string) (int64, error) {
+	body, err := s.bucket.Open(ctx, s.bundleKey(run), "", 0)
+	if err != nil {
+		return 0, fmt.Errorf("looking for the bundle: %w", err)
+	}
+	return body.Object.Size, body.Close()
+}

@@ -9,6 +9,8 @@ import (
 	"net/http"
 	"net/http/httptest"
 	"strings"
+	"sync"
+	"sync/atomic"
 	"testing"
 	"testing/synctest"
 	"time"
@@ -286,6 +288,26 @@ func TestTokenRotation(t *testing.T) {
 			require.Equal(t, 2, w.calls(astrotest.GetDeployment))
 		})
 	})
+	t.Run("two calls that are refused at once read it once", func(t *testing.T) {
+		inBubble(t, astrotest.Options{}, func(t *testing.T, w *world) {
+			_, err := w.Organization(t.Context())
+			require.NoError(t, err)
+			gate := make(chan struct{})
+			w.server.Inject(astrotest.Fault{Call: astrotest.GetDeployment, Times: 2, Wait: gate, Pass: true})
+			w.token = astrotest.Token(orgID, time.Time{})
+			w.server.AcceptTokens(w.token)
+			failures := make(chan error, 2)
+			for range 2 {
+				go func() { _, err := w.Deployment(t.Context()); failures <- err }()
+			}
+			synctest.Wait()
+			close(gate)
+			require.NoError(t, <-failures)
+			require.NoError(t, <-failures)
+			require.Equal(t, []bool{false, true}, w.reads)
+			require.Equal(t, 4, w.calls(astrotest.GetDeployment))
+		})
+	})
 	t.Run("a source that fails", func(t *testing.T) {
 		synctest.Test(t, func(t *testing.T) {
 			denied := &permanentError{}
@@ -339,6 +361,55 @@ func TestHeaders(t *testing.T) {
 			require.Equal(t, "application/json", r.Header.Get("Content-Type"))
 		}
 	})
+}
+
+// TestBodiesAreClosed: those of answers, good and bad, and those that are sent.
+func TestBodiesAreClosed(t *testing.T) {
+	for _, status := range []int{0, 200, 400, 500, 503} {
+		synctest.Test(t, func(t *testing.T) {
+			server := astrotest.New(astrotest.Options{})
+			for _, call := range []astrotest.Call{astrotest.GetDeployment, astrotest.CreateDeploy, astrotest.Upload, astrotest.Finalize} {
+				if status != 0 {
+					server.Inject(astrotest.Fault{Call: call, Skip: 1, Status: status, Times: 1, Body: "odd"})
+				}
+			}
+			var open atomic.Int64
+			w := newWorld(t, astrotest.Options{}, astro.Options{Transport: roundTripper(func(r *http.Request) (*http.Response, error) {
+				resp, err := server.Transport().RoundTrip(r)
+				if err == nil {
+					open.Add(1)
+					resp.Body = &closing{ReadCloser: resp.Body, open: &open}
+				}
+				return resp, err
+			})})
+			for range 2 {
+				_, _ = w.Deployment(t.Context())
+				d, err := w.CreateDeploy(t.Context(), "")
+				if err != nil {
+					continue
+				}
+				version, _ := w.Upload(t.Context(), d, func(context.Context) (io.ReadCloser, error) {
+					open.Add(1)
+					return &closing{ReadCloser: io.NopCloser(newReader(archive)), open: &open}, nil
+				}, int64(len(archive)))
+				_ = w.Finalize(t.Context(), d.ID, version)
+			}
+			synctest.Wait()
+			require.Zero(t, open.Load())
+		})
+	}
+}
+
+// closing counts down when it is closed for the first time.
+type closing struct {
+	io.ReadCloser
+	open *atomic.Int64
+	once sync.Once
+}
+
+func (c *closing) Close() error {
+	c.once.Do(func() { c.open.Add(-1) })
+	return c.ReadCloser.Close()
 }
 
 // TestRedirects: none is followed, so neither token nor bundle reaches another host.

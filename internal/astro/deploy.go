@@ -188,7 +188,7 @@ func (c *Client) Finalize(ctx context.Context, deployID, version string) error {
 			err = notOurs(r.op, "is about another deploy")
 		}
 		var failed *Error
-		if errors.As(err, &failed) && failed.noEffect || ctx.Err() != nil {
+		if errors.As(err, &failed) && failed.noEffect {
 			return err
 		}
 		return c.settle(ctx, r.op, deployID, version, err)

@@ -211,6 +211,31 @@ func TestLostFinalize(t *testing.T) {
 	}
 }
 
+// TestFinalizeShownByTheDeploymentOnly: no document says when the deploy itself shows that it was finalized.
+func TestFinalizeShownByTheDeploymentOnly(t *testing.T) {
+	inBubble(t, astrotest.Options{LiveAfter: time.Minute}, func(t *testing.T, w *world) {
+		d, version := w.uploaded(t)
+		w.server.Inject(astrotest.Fault{Call: astrotest.Finalize, TakesEffect: true})
+		w.server.Inject(astrotest.Fault{Call: astrotest.GetDeploy, Times: -1, Status: 200, Body: `{"id":"` + d.ID + `","status":"INITIALIZED"}`})
+		require.NoError(t, w.Finalize(t.Context(), d.ID, version))
+		require.Equal(t, 1, w.calls(astrotest.Finalize))
+	})
+}
+
+// TestRefusedFinalize: what surely had no effect is not read about.
+func TestRefusedFinalize(t *testing.T) {
+	for status, finalizes := range map[int]int{401: 1, 403: 1, 429: 2} {
+		inBubble(t, astrotest.Options{}, func(t *testing.T, w *world) {
+			d, version := w.uploaded(t)
+			w.server.Inject(astrotest.Fault{Call: astrotest.Finalize, Status: status})
+			err := w.Finalize(t.Context(), d.ID, version)
+			require.Equal(t, status != 429, err != nil && failure(t, err).Permanent())
+			require.Equal(t, finalizes, w.calls(astrotest.Finalize))
+			require.Zero(t, w.calls(astrotest.GetDeploy)+w.calls(astrotest.GetDeployment))
+		})
+	}
+}
+
 // TestOvertakenFinalize: a finalize whose answer was lost is not repeated over somebody's later deploy.
 func TestOvertakenFinalize(t *testing.T) {
 	inBubble(t, astrotest.Options{}, func(t *testing.T, w *world) {
@@ -243,6 +268,22 @@ func TestUnclearFinalize(t *testing.T) {
 			})
 		}
 	}
+}
+
+// TestInterruptedFinalize: a run that ends in the middle says that it does not know.
+func TestInterruptedFinalize(t *testing.T) {
+	inBubble(t, astrotest.Options{}, func(t *testing.T, w *world) {
+		d, version := w.uploaded(t)
+		w.server.Inject(astrotest.Fault{Call: astrotest.Finalize, Hang: true, TakesEffect: true})
+		ctx, cancel := context.WithTimeout(t.Context(), 5*time.Second)
+		defer cancel()
+		start := time.Now()
+		err := w.Finalize(ctx, d.ID, version)
+		require.ErrorIs(t, err, context.DeadlineExceeded)
+		require.ErrorContains(t, err, "it is not known whether it took effect")
+		require.False(t, failure(t, err).Permanent())
+		require.Equal(t, 5*time.Second, time.Since(start))
+	})
 }
 
 func TestFailedDeploy(t *testing.T) {

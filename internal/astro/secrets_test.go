@@ -170,6 +170,27 @@ func TestNoSecretInValues(t *testing.T) {
 	}
 }
 
+// TestSecretsByTheirShape: an answer may hold secrets that this client never knew.
+func TestSecretsByTheirShape(t *testing.T) {
+	foreign := astrotest.Token("clmforeign", time.Time{})
+	for name, message := range map[string]string{
+		"token":     "your colleague's token " + foreign + " has ended",
+		"half":      "cut: " + foreign[:80],
+		"URL":       "see https://blob.example.com/x?sv=1&q=c2VjcmV0LXNlY3JldA for more",
+		"signature": "X-Amz-Signature=c2VjcmV0LXNlY3JldA is wrong",
+	} {
+		t.Run(name, func(t *testing.T) {
+			body, err := json.Marshal(map[string]string{"message": message})
+			require.NoError(t, err)
+			w := newWorld(t, astrotest.Options{}, astro.Options{Transport: always(400, nil, string(body))})
+			_, err = w.Deployment(t.Context())
+			require.ErrorContains(t, err, message[:3])
+			requireNoSecret(t, foreign[:80], err)
+			require.NotContains(t, err.Error(), "c2VjcmV0")
+		})
+	}
+}
+
 // TestBrokenNetworkLeaksNothing has the real transport's own errors, which like to quote.
 func TestBrokenNetworkLeaksNothing(t *testing.T) {
 	token := astrotest.Token(orgID, time.Time{})

@@ -225,7 +225,8 @@ func TestExpiredURLOfALargeUpload(t *testing.T) {
 	require.ErrorContains(t, err, "probably expired")
 }
 
-func TestUploadTimeouts(t *testing.T) {
+// TestLargeUploadsAreTimedAndAskedForByLength: the longer the bundle, the more time; a large one asks before it sends.
+func TestLargeUploadsAreTimedAndAskedForByLength(t *testing.T) {
 	for size, want := range map[int64]time.Duration{1300: 2 * time.Minute, 1 << 30: 2*time.Minute + 512*time.Second} {
 		synctest.Test(t, func(t *testing.T) {
 			var first time.Duration
@@ -233,6 +234,7 @@ func TestUploadTimeouts(t *testing.T) {
 				if r.Method != http.MethodPut {
 					return always(200, nil, createAnswer("https://blob.example.com/x?sig=1")).RoundTrip(r)
 				}
+				require.Equal(t, size > 1300, r.Header.Get("Expect") == "100-continue")
 				start := time.Now()
 				<-r.Context().Done()
 				first = time.Since(start)

@@ -8,6 +8,7 @@ import (
 
 	"github.com/aws/aws-sdk-go-v2/aws"
 	"github.com/aws/aws-sdk-go-v2/config"
+	"github.com/aws/aws-sdk-go-v2/credentials"
 	"github.com/aws/aws-sdk-go-v2/service/s3"
 
 	"github.com/dagbucket/dagbucket/internal/bucket"
@@ -101,4 +102,16 @@ func (c *Clients) Secrets() secret.Resolver {
 		}
 	}
 	return local.With(lazy)
+}
+
+// Anonymous opens an S3 bucket of a server that asks for no credentials, at a URL such as http://127.0.0.1:9000.
+func Anonymous(endpoint string, u bucket.URL) (bucket.Bucket, error) {
+	if u.Scheme != "s3" {
+		return nil, fmt.Errorf("%s is not in an S3 server", u)
+	}
+	cfg := aws.Config{
+		Region: "us-east-1", BaseEndpoint: &endpoint, HTTPClient: s3bucket.NewHTTPClient(),
+		Credentials: credentials.NewStaticCredentialsProvider("anyone", "anything", ""),
+	}
+	return s3bucket.New(s3bucket.NewClient(cfg, true), u.Bucket), nil
 }

@@ -74,8 +74,8 @@ func (u URL) String() string {
 	return u.Root() + "/" + u.Prefix
 }
 
-// Root is the URL without prefix and last slash: what Bucket.String returns.
-func (u URL) Root() string { return u.Scheme + "://" + u.Bucket }
+// Root is the URL without prefix and last slash: what Bucket.String returns. For "file:///" that is "file://".
+func (u URL) Root() string { return u.Scheme + "://" + strings.TrimSuffix(u.Bucket, "/") }
 
 // Contains reports whether other lies at or below u.
 func (u URL) Contains(other URL) bool {

@@ -283,7 +283,7 @@ Now you are the DAG author. In another terminal:
   add a DAG      curl -X PUT --data-binary 'print("hello")' %[1]shello.py
   change it      curl -X PUT --data-binary 'print("hello, Astro")' %[1]shello.py
   delete it      curl -X DELETE %[1]shello.py
-  a burst        for i in 1 2 3 4 5; do curl -X PUT --data-binary "n = $i" %[1]team/dag_$i.py; done
+  a burst        for i in 1 2 3 4 5; do curl -X PUT --data-binary "n = $i" %[1]steam/dag_$i.py; done
   what is live   curl %[2]s/live
 
 A second after the last change the function runs; watch it here. Ctrl-C ends the demo.

@@ -31,6 +31,7 @@ type Route struct {
 	MaxFiles        int           // 0: no limit
 	MaxBytes        int64         // 0: no limit
 	KeepBundles     int           // how many bundles stay in the state
+	Window          int           // optional: how many objects are fetched at once; 0 is DefaultWindow
 
 	Clock    Clock
 	NewRun   func() string // a new run's name, ascending with time; letters, digits and dashes

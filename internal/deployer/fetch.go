@@ -13,10 +13,10 @@ import (
 )
 
 const (
-	// Window is how many objects are fetched at once, ahead of the packer. First bytes of S3 take 100 to 200 ms, so
+	// DefaultWindow is how many objects are fetched at once, ahead of the packer. First bytes of S3 take 100 to 200 ms, so
 	// small files are fast only side by side.
-	Window = 64
-	// headSize is how much of each object is held while it waits for its turn. Window times headSize bounds the memory of
+	DefaultWindow = 64
+	// headSize is how much of each object is held while it waits for its turn. It times headSize bounds the memory of
 	// a run; what is larger streams through when its turn has come.
 	headSize = 256 << 10
 )
@@ -59,10 +59,14 @@ func (f *fetched) close() {
 }
 
 // fetch reads the objects of items side by side and hands them out in order. The channel's capacity is the window: an object is
-// begun when the one Window places before it was taken. stop ends what is under way; it must be called.
+// begun when the one that many places before it was taken. stop ends what is under way; it must be called.
 func (x *run) fetch(ctx context.Context, items []item) (objects <-chan *fetched, stop func()) {
 	ctx, cancel := context.WithCancel(ctx)
-	out := make(chan *fetched, Window-1)
+	window := x.Window
+	if window < 1 {
+		window = DefaultWindow
+	}
+	out := make(chan *fetched, window-1)
 	go func() {
 		defer close(out)
 		for i := range items {

@@ -27,7 +27,7 @@ type packed struct {
 }
 
 // pack is steps 6 to 8: it streams the plan's files through the packer into the state bucket. Nothing grows with the bundle: at
-// most Window heads, one tar block and the storage's upload buffers are held.
+// most one window of heads, one tar block and the storage's upload buffers are held.
 func (x *run) pack(ctx context.Context) error {
 	x.id = x.NewRun()
 	x.stored = true // from here on there may be something of this run in the state

@@ -196,6 +196,9 @@ func (x *run) discard(ctx context.Context) {
 // fail turns an error into an outcome.
 func (x *run) fail(ctx context.Context, err error) {
 	x.result.Err, x.result.Reason = err, err.Error()
+	if !x.dry {
+		x.result.Added, x.result.Modified, x.result.Removed = nil, nil, nil // nothing of it happened
+	}
 	if isHeld(err) {
 		x.result.Outcome = Held
 		return

@@ -26,9 +26,9 @@ func (t direct) RoundTrip(r *http.Request) (*http.Response, error) {
 	w := &recorder{header: http.Header{}}
 	done := make(chan bool, 1)
 	go func() {
-		defer inner.Body.Close()
 		defer func() {
 			aborted := recover()
+			_ = inner.Body.Close()
 			if aborted != nil && aborted != http.ErrAbortHandler {
 				panic(aborted)
 			}

@@ -37,6 +37,7 @@ type Bucket struct {
 	client   *s3.Client
 	transfer *transfermanager.Client
 	name     string
+	pageSize *int32 // keys a page; nil is the storage's own, 1,000
 }
 
 // New returns the bucket called name; it makes no request.
@@ -48,13 +49,20 @@ func New(client *s3.Client, name string) *Bucket {
 	return &Bucket{client: client, transfer: transfer, name: name}
 }
 
+// WithPageSize returns the bucket with listings of that many keys a page, at most 1,000.
+func (b *Bucket) WithPageSize(keys int32) *Bucket {
+	c := *b
+	c.pageSize = &keys
+	return &c
+}
+
 // String is the bucket's URL.
 func (b *Bucket) String() string { return "s3://" + b.name }
 
 // List implements bucket.Bucket. It asks for a thousand keys at a time.
 func (b *Bucket) List(ctx context.Context, prefix string) (bucket.Listing, error) {
 	pages := s3.NewListObjectsV2Paginator(b.client, &s3.ListObjectsV2Input{
-		Bucket: &b.name, Prefix: &prefix, EncodingType: types.EncodingTypeUrl, // XML cannot hold every key
+		Bucket: &b.name, Prefix: &prefix, MaxKeys: b.pageSize, EncodingType: types.EncodingTypeUrl, // XML cannot hold every key
 		OptionalObjectAttributes: []types.OptionalObjectAttributes{types.OptionalObjectAttributesRestoreStatus},
 	})
 	var listing bucket.Listing

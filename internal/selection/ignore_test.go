@@ -1,0 +1,164 @@
+package selection
+
+import (
+	"fmt"
+	"strings"
+	"testing"
+
+	"github.com/stretchr/testify/require"
+)
+
+// everyPath is judged against each ignore file of the table.
+var everyPath = []string{
+	"a", "a.py", "a/b", "a/b.py", "a/b/c", "a/b/c/d", "a/bc", "ab", "ab/c", "abc", "b", "b/a", "b/a/c", "c/a", "c/a/b", "x/y/z", "x/abc", "x/abcd/e",
+	"foo", "foo.py", "foobar", "foo/bar", "foo/x/bar", "foo/x/y/bar", "fooX/bar", "fooX/y/bar", "bar", "x/foo", "x/foo/bar", "x/foo/y",
+	"build/x.py", "src/build/x.py", "build.py", "src/build", "logs/1.log", "1.log", "logs/keep.log", "logs/deep/keep.log", "src/logs/1.log",
+	"dags/team a/x.py", "trailing ", "trailing", " leading", "#hash", "!bang", "x/#hash", "a*b", "a?b", "a[b]", "a{b,c}", "{a,b}", "a\u00a0b",
+	"é.py", "e\u0301.py", "É.py", "日本/x.py", "🎈.py", "🎈/🎈.py", "[", "]", "]a", "-", "-a", "a-c", "^", "^a", "+", "a+b c%2B/é.py", "&", "'q'", `"q"`, "$x", "a|b", "(a)", "a.b",
+	".hidden", ".hidden/x", "x/.hidden", ".airflowignore", "A.PY", "README.md", "docs/README.md", "tests/test_x.py", "x/tests/test_x.py", "1", "12", "a1", "x\u2028y", "~", "%",
+	".gitignore", "aaa", "aaaa/aaa", "a/a/a/a", "abababab/ab", "foo/", "deep/" + strings.Repeat("d/", 40) + "x.py",
+}
+
+// ignoreFiles is a broad table of ignore files; all are compared with git over everyPath.
+var ignoreFiles = map[string]string{
+	"names":                     "foo\na.py\n",
+	"star":                      "*.py\n",
+	"everything":                "*\n",
+	"everything but":            "*\n!*.py\n!*/\n",
+	"star in folder":            "a/*\n",
+	"rooted":                    "/foo\n",
+	"rooted star":               "/*.py\n",
+	"rooted everything but":     "/*\n!/foo\n/foo/*\n!/foo/bar\n",
+	"folder only":               "build/\n",
+	"folder only rooted":        "/build/\n",
+	"folder only deep":          "src/build/\n",
+	"inner slash ties to root":  "foo/bar\n",
+	"last one wins":             "*.log\n!keep.log\n",
+	"and wins again":            "*.log\n!keep.log\nlogs/keep.log\n",
+	"not below an ignored one":  "logs/\n!logs/keep.log\n",
+	"below its contents":        "logs/*\n!logs/keep.log\n",
+	"folder taken back":         "logs/*\n!logs/deep/\n",
+	"folder taken back, deep":   "a/**\n!a/b\n",
+	"and its contents too":      "a/**\n!a/b\n!a/b/**\n",
+	"all but folders":           "a/**/*\n!a/b\n",
+	"leading stars":             "**/foo\n",
+	"leading stars, two names":  "**/foo/bar\n",
+	"trailing stars":            "foo/**\n",
+	"trailing stars and slash":  "foo/**/\n",
+	"middle stars":              "foo/**/bar\n",
+	"three stars":               "foo/***/bar\n",
+	"only stars":                "**\n",
+	"only stars and slash":      "**/\n",
+	"stars star":                "**/*\n",
+	"stars twice":               "**/**/foo\n",
+	"stars at both ends":        "**/x/**\n",
+	"star then stars":           "*/**\n",
+	"star, stars, name":         "*/**/b\n",
+	"stars inside a name":       "a**b\n",
+	"stars after a name":        "foo**\n",
+	"stars after a name, path":  "x/abc**\n",
+	"stars after a name, more":  "foo**/bar\n",
+	"stars after wildcard":      "f?o**/bar\n",
+	"stars before a name":       "**bar\n",
+	"stars before a name, path": "foo/**bar\n",
+	"rooted stars":              "/**/foo\n",
+	"question mark":             "a?\n?\n",
+	"question mark is no slash": "a?b\n",
+	"question mark is a byte":   "?.py\n??.py\n",
+	"four bytes":                "????.py\n",
+	"class":                     "[ab]\n",
+	"range":                     "[a-c]\n",
+	"negated":                   "[!ab]\n",
+	"negated with a caret":      "[^ab]\n",
+	"negated is no slash":       "a[!x]b\n",
+	"range over the slash":      "a[+-9]b\n",
+	"bracket first":             "[]a]\n",
+	"bracket first, negated":    "[!]a]\n",
+	"dash first":                "[-a]\n",
+	"dash last":                 "[a-]\n",
+	"escaped in class":          "[\\]\\-]\n",
+	"caret in class":            "[a^]\n",
+	"alpha":                     "[[:alpha:]]\n",
+	"alnum and more":            "[[:alnum:]_.-]*\n",
+	"digits":                    "[[:digit:]]*\n",
+	"upper":                     "[[:upper:]]*\n",
+	"punct":                     "[[:punct:]]*\n",
+	"space":                     "*[[:space:]]*\n",
+	"xdigit, negated":           "[^[:xdigit:]]\n",
+	"every other name":          "[[:graph:]]\n[[:print:]][[:lower:]]\n[[:blank:]]*\n[[:cntrl:]a]\n",
+	"class of non-ASCII":        "[é].py\n[éè][éè].py\n",
+	"range to the end":          "[é-ÿ]*\n",
+	"no bracket opened":         "]\na]\n",
+	"braces are ordinary":       "{a,b}\na{b,c}\n",
+	"other special characters":  "a|b\n(a)\n$x\n+\n^\na.b\n&\n",
+	"comment":                   "#hash\n# another\n",
+	"escaped hash":              "\\#hash\n",
+	"escaped bang":              "\\!bang\n",
+	"negated bang":              "*\n!!bang\n",
+	"escaped star":              "a\\*b\n",
+	"escaped question mark":     "a\\?b\n",
+	"escaped bracket":           "a\\[b]\n\\[\n",
+	"escaped letter":            "\\f\\o\\o\n",
+	"escaped slash":             "foo\\/bar\n",
+	"stars before escaped one":  "foo/**\\/bar\n",
+	"trailing space":            "foo \n",
+	"trailing spaces":           "foo   \n",
+	"trailing escaped space":    "trailing\\ \n",
+	"escaped and more":          "trailing\\   \n",
+	"escaped backslash, space":  "foo\\\\ \n",
+	"leading space":             " leading\n foo\n",
+	"space inside":              "dags/team a/\n",
+	"blank lines":               "\n\n   \n\t\nfoo\n\n",
+	"windows":                   "foo\r\n*.log\r\n\r\n!keep.log\r\n",
+	"windows, no last end":      "foo\r\nbar\r",
+	"no last end":               "foo\nbar",
+	"byte order mark":           "\ufefffoo\n",
+	"byte order mark, comment":  "\ufeff# foo\nbar\n",
+	"empty":                     "",
+	"only a slash":              "/\n",
+	"only a bang":               "!\n*.py\n",
+	"two slashes":               "foo//bar\nfoo//\n//foo\n",
+	"dot":                       "./foo\n.\n..\nfoo/../bar\n",
+	"case":                      "*.PY\nreadme.md\n",
+	"Unicode":                   "é.py\n日本\n🎈*\n",
+	"no normalisation":          "e\u0301.py\n",
+	"hidden":                    ".*\n",
+	"hidden but one":            ".*\n!.airflowignore\n",
+	"star does match a dot":     "*hidden\n",
+	"tests":                     "tests/\n!x/tests/\n",
+	"backtracking":              "a*a*a*b\n*ab*ab\na/*a/**/a\n",
+	"slow to match":             "a*a*a*a*a*a*a*a*a*a*a*a*b\n**/d/**/d/**/d/**/d/**/y\n",
+	"a usual one":               "# local\n.venv/\n*.log\n/tests/\n**/fixtures/**\n!important.log\ndocs/**/*.md\n",
+}
+
+func TestIgnoreIsAsGit(t *testing.T) {
+	t.Parallel()
+	var cases []ignoreCase
+	for name, content := range ignoreFiles {
+		_, err := ParseIgnore([]byte(content))
+		require.NoError(t, err, name)
+		cases = append(cases, ignoreCase{content, gitPaths(everyPath)})
+	}
+	requireAsGit(t, cases)
+}
+
+// gitPaths leaves out the paths with a slash at their end, which never reach an ignore file.
+func gitPaths(paths []string) []string {
+	var files []string
+	for _, p := range paths {
+		if !strings.HasSuffix(p, "/") {
+			files = append(files, p)
+		}
+	}
+	return files
+}
+
+func TestIgnoreIsAsGitAtRandom(t *testing.T) {
+	t.Parallel()
+	for _, seed := range []uint64{1, 2, 3} {
+		t.Run(fmt.Sprintf("seed %d", seed), func(t *testing.T) {
+			t.Parallel()
+			requireAsGit(t, randomCases(seed, 1_000))
+		})
+	}
+}

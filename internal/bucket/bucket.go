@@ -66,18 +66,19 @@ type Bucket interface {
 
 // Condition says when a Put may take effect.
 type Condition struct {
-	absent  bool
-	version string
+	conditional bool // tells IfVersion("") from Always
+	absent      bool
+	version     string
 }
 
 // Always puts no condition.
 var Always = Condition{}
 
 // IfAbsent lets a Put take effect only where there is no object: of many writers at once, one wins.
-func IfAbsent() Condition { return Condition{absent: true} }
+func IfAbsent() Condition { return Condition{conditional: true, absent: true} }
 
 // IfVersion lets a Put take effect only in place of this version. An empty version is never matched.
-func IfVersion(version string) Condition { return Condition{version: version} }
+func IfVersion(version string) Condition { return Condition{conditional: true, version: version} }
 
 // Absent reports whether c asks for there to be no object.
 func (c Condition) Absent() bool { return c.absent }

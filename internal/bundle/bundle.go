@@ -43,6 +43,7 @@ func NewWriter(w io.Writer) *Writer {
 	if err != nil {
 		panic(err) // Level is a constant
 	}
+	gz.ModTime = time.Unix(0, 0) // "no time"; the library writes a zero time.Time as some date
 	return &Writer{gz: gz, tar: tar.NewWriter(gz), digest: sha256.New(), buffer: make([]byte, 64<<10)}
 }
 
@@ -122,6 +123,9 @@ func NewReader(r io.Reader) (*Reader, error) {
 func (r *Reader) Next() (Entry, error) {
 	h, err := r.tar.Next()
 	if err == io.EOF {
+		if _, err := io.Copy(io.Discard, r.gz); err != nil { // only the end of the gzip stream checks its sum
+			return Entry{}, fmt.Errorf("bundle: %w", err)
+		}
 		return Entry{}, io.EOF
 	}
 	if err != nil {

@@ -90,12 +90,12 @@ func parseObject(data []byte) (object, error) {
 	var o object
 	if err := json.Unmarshal(data, &o); err != nil {
 		if wrongType, ok := errors.AsType[*json.UnmarshalTypeError](err); ok {
-			return nil, fmt.Errorf("no JSON object but a %s", wrongType.Value)
+			return nil, fmt.Errorf("a JSON %s, not an object", wrongType.Value)
 		}
 		return nil, fmt.Errorf("no JSON object: %w", err)
 	}
 	if o == nil {
-		return nil, errors.New("no JSON object but null")
+		return nil, errors.New("a JSON null, not an object")
 	}
 	return o, nil
 }

@@ -30,9 +30,9 @@ type Event struct {
 
 // Message is what is acknowledged or comes again as a whole.
 type Message struct {
-	ID     string // SQS message ID; "" outside a queue
-	Events []Event
-	Err    error // it could not be decoded; Events is empty then
+	ID     string  // SQS message ID; "" outside a queue
+	Events []Event // may be empty without an error: nothing is due
+	Err    error   // it could not be decoded, now or ever; Events is empty then
 }
 
 // Batch is one invocation's payload.

@@ -47,9 +47,25 @@ type batchItemFailure struct {
 	ItemIdentifier string `json:"itemIdentifier"`
 }
 
-// directResponse answers a payload that came outside a queue.
+// directResponse answers a payload that came outside a queue. Its lists of paths are cut at listLimit.
 type directResponse struct {
 	Results []deployer.Result `json:"results"`
+}
+
+// listLimit keeps an answer far below Lambda's limit of 6 MB; the counts are in the summary line.
+const listLimit = 1000
+
+func direct(results []deployer.Result) directResponse {
+	for i := range results {
+		r := &results[i]
+		for _, list := range []*[]string{&r.Added, &r.Modified, &r.Removed} {
+			*list = (*list)[:min(len(*list), listLimit)]
+		}
+		for _, list := range []*[]deployer.Note{&r.Kept, &r.LeftOut} {
+			*list = (*list)[:min(len(*list), listLimit)]
+		}
+	}
+	return directResponse{results}
 }
 
 // Handle runs what the payload asks for. For an SQS batch the answer is a partial batch response; otherwise it is the results,
@@ -68,7 +84,7 @@ func (h *Handler) Handle(ctx context.Context, payload json.RawMessage) (any, err
 	if len(report.Failed) > 0 {
 		return nil, directError(batch, report)
 	}
-	return directResponse{report.Results}, nil
+	return direct(report.Results), nil
 }
 
 // withMargin ends the work before Lambda ends the process.

@@ -9,7 +9,8 @@ import (
 	"github.com/johannesboyne/gofakes3"
 )
 
-// matchingWriter adds If-Match to reads. The ETag it compares belongs to the very object being sent.
+// matchingWriter adds If-Match to reads: the ETag it compares belongs to the very object being sent, which may have been replaced since
+// the request began.
 type matchingWriter struct {
 	http.ResponseWriter
 	request  *http.Request
@@ -22,8 +23,8 @@ func (w *matchingWriter) WriteHeader(status int) {
 		return
 	}
 	w.started = true
-	match, etag := w.request.Header.Get("If-Match"), w.Header().Get("ETag")
-	if w.rejected = match != "" && etag != "" && !etagMatches(match, etag); !w.rejected {
+	etag := w.Header().Get("ETag")
+	if w.rejected = etag != "" && !matches(w.request, etag); !w.rejected {
 		w.ResponseWriter.WriteHeader(status)
 		return
 	}

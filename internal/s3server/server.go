@@ -57,6 +57,11 @@ func (s *Server) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 	case isList(r):
 		s.list(w, r)
 	case r.Method == http.MethodGet || r.Method == http.MethodHead:
+		bucket, key := target(r)
+		if o := s.store.head(bucket, key); o.exists && !matches(r, o.etag) {
+			writeError(w, r, gofakes3.ErrPreconditionFailed) // before the range is looked at
+			return
+		}
 		matching := &matchingWriter{ResponseWriter: w, request: r}
 		s.s3.ServeHTTP(matching, r)
 		matching.WriteHeader(http.StatusOK) // gofakes3 leaves that out where there is no body
@@ -149,7 +154,7 @@ func (s *Server) checkPreconditions(r *http.Request) error {
 		return gofakes3.BucketNotFound(bucket)
 	case match != "" && !current.exists:
 		return gofakes3.KeyNotFound(key)
-	case match != "" && !etagMatches(match, current.etag):
+	case !matches(r, current.etag):
 		return gofakes3.ErrPreconditionFailed
 	case noneMatch != "" && current.exists:
 		return gofakes3.ErrPreconditionFailed
@@ -166,9 +171,10 @@ func target(r *http.Request) (bucket, key string) {
 	return bucket, key
 }
 
-// etagMatches reports whether an If-Match header names this ETag; quotes are optional, as for S3.
-func etagMatches(header, etag string) bool {
-	return header == "*" || strings.Trim(header, `"`) == strings.Trim(etag, `"`)
+// matches reports whether r's If-Match, if it has one, names this ETag; quotes are optional, as for S3.
+func matches(r *http.Request, etag string) bool {
+	wanted := r.Header.Get("If-Match")
+	return wanted == "" || wanted == "*" || strings.Trim(wanted, `"`) == strings.Trim(etag, `"`)
 }
 
 func keysToDelete(body []byte) []string {

@@ -20,7 +20,7 @@ func readClass(pattern string) (set class, length int, err error) {
 	for first := i; i < len(pattern); {
 		if pattern[i] == ']' && i > first {
 			if !set.keepUsable(negated) {
-				return set, 0, fmt.Errorf("%s matches nothing: check its range", pattern[:i+1])
+				return set, 0, fmt.Errorf("%s matches nothing that a file name has", pattern[:i+1])
 			}
 			return set, i + 1, nil
 		}

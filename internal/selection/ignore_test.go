@@ -5,6 +5,7 @@ import (
 	"strings"
 	"testing"
 
+	"github.com/bmatcuk/doublestar/v4"
 	"github.com/stretchr/testify/require"
 )
 
@@ -71,6 +72,7 @@ var ignoreFiles = map[string]string{
 	"negated":                   "[!ab]\n",
 	"negated with a caret":      "[^ab]\n",
 	"negated is no slash":       "a[!x]b\n",
+	"reversed range":            "[b-a]\n",
 	"range over the slash":      "a[+-9]b\n",
 	"bracket first":             "[]a]\n",
 	"bracket first, negated":    "[!]a]\n",
@@ -101,6 +103,7 @@ var ignoreFiles = map[string]string{
 	"escaped letter":            "\\f\\o\\o\n",
 	"escaped slash":             "foo\\/bar\n",
 	"stars before escaped one":  "foo/**\\/bar\n",
+	"stars to the very end":     "foo**/**\nabab**/*\n",
 	"trailing space":            "foo \n",
 	"trailing spaces":           "foo   \n",
 	"trailing escaped space":    "trailing\\ \n",
@@ -161,4 +164,80 @@ func TestIgnoreIsAsGitAtRandom(t *testing.T) {
 			requireAsGit(t, randomCases(seed, 1_000))
 		})
 	}
+}
+
+func TestIgnoreRefusesWhatCannotWork(t *testing.T) {
+	t.Parallel()
+	for name, c := range map[string]struct{ content, want string }{
+		"unclosed class":       {"*.log\n[abc\n", `line 2: "[abc": a "[" lacks its "]"`},
+		"class without end":    {"a[", `line 1: "a[": a "[" lacks its "]"`},
+		"class, only negation": {"[!", `a "[" lacks its "]"`},
+		"class ends escaped":   {`[a\`, `a "[" lacks its "]"`},
+		"unclosed named class": {"[[:alpha:]", `a "[" lacks its "]"`},
+		"unknown class":        {"[[:word:]]", "there is no class [:word:]: use alnum, "},
+		"class of a slash":     {"!a[/]b/", `line 1: "!a[/]b/": [/] matches nothing that a file name has`},
+		"backslash at the end": {"ok\n\nwindows\\", `line 3: "windows\\": a backslash at the end escapes nothing: write "/" between folders`},
+		"escaped last slash":   {`dir\/`, "a backslash at the end"},
+		"tab at the end":       {"foo\t", `line 1: "foo\t" has a tab or another control character`},
+		"NUL":                  {"a\nfo\x00o", `line 2: "fo\x00o" has a tab or another`},
+		"old Mac line ends":    {"foo\rbar", "control character"},
+		"Latin-1":              {"caf\xe9", "line 1: not UTF-8: save the file as UTF-8"},
+		"UTF-16":               {"\xff\xfef\x00o\x00o\x00", "it is UTF-16: save it as UTF-8"},
+		"UTF-16, big endian":   {"\xfe\xff\x00f", "it is UTF-16"},
+		"several":              {"[\nok\n\\\n", `line 1: "[": a "[" lacks its "]": add it, or write "\[" for the character itself; line 3: "\\": a backslash`},
+		"too many to list":     {strings.Repeat("[\n", 9), "; and 4 more"},
+		"too large":            {strings.Repeat("a", MaxIgnoreFile+1), "it has 65537 bytes, and at most 65536 are read"},
+	} {
+		t.Run(name, func(t *testing.T) {
+			t.Parallel()
+			i, err := ParseIgnore([]byte(c.content))
+			require.ErrorContains(t, err, c.want)
+			require.NotContains(t, err.Error(), "\n", "one line")
+			require.Nil(t, i)
+		})
+	}
+}
+
+func TestIgnoreMayBeAbsent(t *testing.T) {
+	t.Parallel()
+	var none *Ignore
+	require.False(t, none.Match("a"))
+	for _, content := range []string{"", "\n", "# nothing\n"} {
+		i, err := ParseIgnore([]byte(content))
+		require.NoError(t, err)
+		require.False(t, i.Match("a"))
+	}
+}
+
+func TestIgnoreTakesTheLargestFile(t *testing.T) {
+	t.Parallel()
+	i, err := ParseIgnore([]byte("x\n" + strings.Repeat("#", MaxIgnoreFile-2)))
+	require.NoError(t, err)
+	require.True(t, i.Match("x"))
+}
+
+func FuzzIgnoreFile(f *testing.F) {
+	for _, content := range ignoreFiles {
+		f.Add([]byte(content), "foo/x/bar")
+	}
+	f.Add([]byte("[!]a-\\]é[:alpha:]"), "é/[")
+	f.Fuzz(func(t *testing.T, content []byte, path string) {
+		i, err := ParseIgnore(content)
+		if err != nil {
+			require.Nil(t, i)
+			require.True(t, strings.HasPrefix(err.Error(), "line ") || strings.HasPrefix(err.Error(), "it "), err.Error())
+			return
+		}
+		for _, r := range i.rules {
+			require.True(t, doublestar.ValidatePattern(r.glob), "%q became %q, which the library refuses", r.text, r.glob)
+		}
+		if path == "" || unsafe(path, 0) != "" {
+			return
+		}
+		ignored := i.Match(path)
+		require.Equal(t, ignored, i.Match(path), "a second answer")
+		if ignored && !strings.Contains(string(content), "!") {
+			require.True(t, i.Match(path+"/below"), "what is below an ignored name is ignored")
+		}
+	})
 }

@@ -3,6 +3,7 @@ package selection
 import (
 	"errors"
 	"fmt"
+	"regexp"
 	"strings"
 	"unicode"
 	"unicode/utf8"
@@ -18,8 +19,12 @@ type rule struct {
 	folderOnly bool
 	nameOnly   bool // looks at the last segment of a path only
 	literal    string
-	glob       string // in the library's language; "" matches nothing but ""
+	glob       string // in the library's language
+	endsToo    bool   // glob matches the empty rest
 }
+
+// matchesEmpty finds the patterns, from their first wildcard on, that match the empty string in git.
+var matchesEmpty = regexp.MustCompile(`^(\*\*+/)*\**$`)
 
 func (r *rule) matches(path string, isFolder bool) bool {
 	if r.folderOnly && !isFolder {
@@ -29,10 +34,13 @@ func (r *rule) matches(path string, isFolder bool) bool {
 		path = path[strings.LastIndexByte(path, '/')+1:]
 	}
 	rest, ok := strings.CutPrefix(path, r.literal)
-	if !ok || r.glob == "" {
-		return ok && rest == ""
+	switch {
+	case !ok:
+		return false
+	case rest == "":
+		return r.endsToo
 	}
-	return doublestar.MatchUnvalidated(r.glob, rest)
+	return r.glob != "" && doublestar.MatchUnvalidated(r.glob, rest)
 }
 
 // parseLine reads one line without its end; nil if it holds no pattern, or one that can match no path.
@@ -65,7 +73,7 @@ func parseLine(line string) (*rule, error) {
 	if err != nil {
 		return nil, fmt.Errorf("%q: %w", r.text, err)
 	}
-	r.literal, r.glob = bytewise(pattern[:at]), glob
+	r.literal, r.glob, r.endsToo = bytewise(pattern[:at]), glob, matchesEmpty.MatchString(pattern[at:])
 	return r, nil
 }
 
@@ -132,7 +140,7 @@ func stars(pattern string, start, end int, nameOnly bool) string {
 	switch {
 	case end-start == 1 || nameOnly || !beginsSegment || !endsSegment:
 		return "*"
-	case rest == "" && start > 0:
+	case rest == "" && start > 0, rest != "" && rest[0] == '\\': // with an escaped slash git wants one folder at least
 		return "**/*"
 	}
 	return "**"

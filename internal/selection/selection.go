@@ -50,7 +50,7 @@ func Select(s Source, objects []bucket.Object) (files []File, leftOut []LeftOut)
 	ignore := s.Ignore.walk()
 	for _, o := range objects {
 		rel, below := strings.CutPrefix(o.Key, s.Prefix)
-		reason, message := ReasonUnsafe, fmt.Sprintf("its key does not begin with the source's prefix %q", s.Prefix)
+		reason, message := ReasonUnsafe, "its key does not begin with the source's prefix"
 		if below {
 			reason, message = judge(rel, len(base), o.Size, ignore)
 		}

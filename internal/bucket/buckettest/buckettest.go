@@ -20,6 +20,8 @@ type Harness struct {
 	PageSize int
 	// Lacks reports the keys that the backend cannot hold, or cannot hold beside others; nil if it holds all.
 	Lacks func(key string) bool
+	// DeletesNothing says that the backend answers success to a Delete of a version where there is no object at all.
+	DeletesNothing bool
 	// BadKeys are keys that every Put must refuse with bucket.ErrBadKey.
 	BadKeys []string
 	// Denied returns a bucket that may not be used; nil if the backend checks no rights.

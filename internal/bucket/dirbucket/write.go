@@ -157,8 +157,12 @@ func statObject(root *os.Root, key string) (bucket.Object, error) {
 // removeEmptyParents removes the directories above key, as far as they are empty.
 func removeEmptyParents(root *os.Root, key string) {
 	for dir := path.Dir(key); dir != "."; dir = path.Dir(dir) {
+		info, err := root.Lstat(dir)
+		if isAbsent(err) {
+			continue
+		}
 		// A linked directory is left alone: removing it would remove the link.
-		if info, err := root.Lstat(dir); err != nil || !info.IsDir() || root.Remove(dir) != nil {
+		if err != nil || !info.IsDir() || root.Remove(dir) != nil {
 			return
 		}
 	}

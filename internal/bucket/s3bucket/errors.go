@@ -37,7 +37,7 @@ func (b *Bucket) explain(verb, permission, key string, err error) error {
 		return fmt.Errorf("%s: %w", where, bucket.ErrArchived)
 	case "KeyTooLongError", "XMinioInvalidObjectName":
 		return fmt.Errorf("%s: %w (%s)", where, bucket.ErrBadKey, code)
-	case "InvalidAccessKeyId", "SignatureDoesNotMatch", "InvalidToken", "ExpiredToken", "InvalidClientTokenId":
+	case "InvalidAccessKeyId", "SignatureDoesNotMatch", "InvalidToken", "ExpiredToken", "InvalidClientTokenId", "XAdminUserNotFound":
 		return fmt.Errorf("%s: %w (%s): the AWS credentials are wrong or have expired", where, bucket.ErrDenied, code)
 	case "PermanentRedirect", "AuthorizationHeaderMalformed", "IllegalLocationConstraintException":
 		region := ""
@@ -49,7 +49,7 @@ func (b *Bucket) explain(verb, permission, key string, err error) error {
 	switch {
 	case status == http.StatusForbidden || code == "AccessDenied":
 		return fmt.Errorf("%s: %w: the role needs %s on it (and kms:Decrypt or kms:GenerateDataKey if it is encrypted with a KMS key)", where, bucket.ErrDenied, permission)
-	case status == http.StatusNotFound:
+	case status == http.StatusNotFound && (code == "" || code == "UnknownError"): // an answer without a document
 		return fmt.Errorf("%s: %w", where, bucket.ErrNotExist)
 	case status == http.StatusPreconditionFailed:
 		return fmt.Errorf("%s: %w", where, bucket.ErrChanged)
@@ -59,6 +59,11 @@ func (b *Bucket) explain(verb, permission, key string, err error) error {
 		return fmt.Errorf("%s: %w", where, said{code + ": " + oneLine(message), err})
 	}
 	return fmt.Errorf("%s: %w", where, innermost(err))
+}
+
+func invalidRange(err error) bool {
+	var api smithy.APIError
+	return errors.As(err, &api) && api.ErrorCode() == "InvalidRange"
 }
 
 // noCredentials recognises the errors of the SDK's credential chain, which have no type of their own.

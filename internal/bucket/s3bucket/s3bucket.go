@@ -9,6 +9,7 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"net/http"
 	"net/url"
 	"strings"
 	"time"
@@ -76,7 +77,7 @@ func (b *Bucket) List(ctx context.Context, prefix string) (bucket.Listing, error
 			listing.Time = serverTime(page.ResultMetadata)
 		}
 		for _, o := range page.Contents {
-			key, err := url.QueryUnescape(aws.ToString(o.Key))
+			key, err := keyOf(page, o)
 			if err != nil || key <= last && last != "" {
 				return bucket.Listing{}, fmt.Errorf("s3://%s/%s: the storage does not list keys in order, or badly encoded: %q after %q", b.name, prefix, key, last)
 			}
@@ -86,6 +87,14 @@ func (b *Bucket) List(ctx context.Context, prefix string) (bucket.Listing, error
 		}
 	}
 	return listing, nil
+}
+
+// keyOf decodes a listed key; some servers that speak the protocol ignore what was asked for, and say so.
+func keyOf(page *s3.ListObjectsV2Output, o types.Object) (string, error) {
+	if page.EncodingType != types.EncodingTypeUrl {
+		return aws.ToString(o.Key), nil
+	}
+	return url.QueryUnescape(aws.ToString(o.Key))
 }
 
 // archived reports whether an object cannot be read at once. One that was restored still lists its old class.
@@ -114,12 +123,11 @@ func (b *Bucket) Open(ctx context.Context, key, version string, offset int64) (*
 		in.Range = aws.String(fmt.Sprintf("bytes=%d-", offset))
 	}
 	out, err := b.client.GetObject(ctx, in)
+	if invalidRange(err) {
+		return b.openAtEnd(ctx, in, offset)
+	}
 	if err != nil {
-		err = b.explain("read", "s3:GetObject", key, err)
-		if version != "" && errors.Is(err, bucket.ErrNotExist) {
-			err = fmt.Errorf("%w (%w)", bucket.ErrChanged, err)
-		}
-		return nil, err
+		return nil, b.explainRead(in, err)
 	}
 	size := aws.ToInt64(out.ContentLength)
 	if offset > 0 {
@@ -127,6 +135,27 @@ func (b *Bucket) Open(ctx context.Context, key, version string, offset int64) (*
 	}
 	object := bucket.Object{Key: key, Size: size, Version: aws.ToString(out.ETag), Modified: aws.ToTime(out.LastModified).UTC()}
 	return &bucket.Body{ReadCloser: out.Body, Object: object, Now: serverTime(out.ResultMetadata)}, nil
+}
+
+// openAtEnd opens an object whose storage refused the range: none begins at the very end of an object.
+func (b *Bucket) openAtEnd(ctx context.Context, in *s3.GetObjectInput, offset int64) (*bucket.Body, error) {
+	out, err := b.client.HeadObject(ctx, &s3.HeadObjectInput{Bucket: in.Bucket, Key: in.Key, IfMatch: in.IfMatch})
+	if err != nil {
+		return nil, b.explainRead(in, err)
+	}
+	object := bucket.Object{Key: *in.Key, Size: aws.ToInt64(out.ContentLength), Version: aws.ToString(out.ETag), Modified: aws.ToTime(out.LastModified).UTC()}
+	if object.Size != offset {
+		return nil, fmt.Errorf("s3://%s/%s: offset %d is beyond its %d bytes", b.name, *in.Key, offset, object.Size)
+	}
+	return &bucket.Body{ReadCloser: http.NoBody, Object: object, Now: serverTime(out.ResultMetadata)}, nil
+}
+
+func (b *Bucket) explainRead(in *s3.GetObjectInput, err error) error {
+	err = b.explain("read", "s3:GetObject", *in.Key, err)
+	if in.IfMatch != nil && errors.Is(err, bucket.ErrNotExist) {
+		err = fmt.Errorf("%w (%w)", bucket.ErrChanged, err)
+	}
+	return err
 }
 
 // Put implements bucket.Bucket.

@@ -80,6 +80,7 @@ type bench struct {
 	slow      *proxy // in front of the gateway, adds latency
 	astro     *astrotest.Server
 	s3        *s3.Client
+	used      int // Deployments
 }
 
 func newBench(dir string) (*bench, error) {
@@ -99,7 +100,7 @@ func newBench(dir string) (*bench, error) {
 	if b.slow, err = startProxy(b.gateway.Endpoint, 20*time.Millisecond); err != nil {
 		return nil, err
 	}
-	b.astro = astrotest.New(astrotest.Options{DiscardArchives: true})
+	b.astro = astrotest.New(astrotest.Options{DiscardArchives: true, Deployments: deployments()})
 	if err := b.astro.Start(); err != nil {
 		return nil, err
 	}
@@ -119,8 +120,13 @@ func (b *bench) env(source, state, endpoint string) []string {
 	token := astrotest.Token(astrotest.OrganizationID, time.Now().Add(time.Hour))
 	return append(b.credentials(endpoint),
 		"DAGBUCKET_SOURCE=s3://"+source+"/dags/", "DAGBUCKET_STATE=s3://"+state+"/", "DAGBUCKET_QUIET_PERIOD=0s", "DAGBUCKET_SYNTAX=off",
-		"DAGBUCKET_REPLACE_EXISTING=true", // the stand-in holds the round before
-		"ASTRO_DEPLOYMENT_ID="+astrotest.DeploymentID, "ASTRO_API_TOKEN="+token, "ASTRO_API_URL="+b.astro.URL())
+		"ASTRO_DEPLOYMENT_ID="+b.nextDeployment(), "ASTRO_API_TOKEN="+token, "ASTRO_API_URL="+b.astro.URL())
+}
+
+// nextDeployment is one that nothing was deployed to: what is live there would be recognised.
+func (b *bench) nextDeployment() string {
+	b.used++
+	return deploymentID(b.used)
 }
 
 func (b *bench) credentials(endpoint string) []string {

@@ -18,6 +18,18 @@ import (
 	"github.com/dagbucket/dagbucket/internal/astro/astrotest"
 )
 
+const maxDeployments = 10_000
+
+func deploymentID(n int) string { return fmt.Sprintf("deployment%05d", n) }
+
+func deployments() []astrotest.Deployment {
+	list := make([]astrotest.Deployment, maxDeployments)
+	for n := range list {
+		list[n].ID = deploymentID(n)
+	}
+	return list
+}
+
 // fill puts the objects of a scenario into a new bucket. Their content is text that compresses about as well as code.
 func (b *bench) fill(ctx context.Context, name string, s scenario) error {
 	if _, err := b.s3.CreateBucket(ctx, &s3.CreateBucketInput{Bucket: &name}); err != nil {
@@ -71,7 +83,7 @@ func (b *bench) removeBucket(ctx context.Context, name string) error {
 
 // uploadURL creates a deploy at the stand-in and returns where its bundle goes.
 func (b *bench) uploadURL(ctx context.Context) (string, error) {
-	url := fmt.Sprintf("%s/organizations/%s/deployments/%s/deploys", b.astro.URL(), astrotest.OrganizationID, astrotest.DeploymentID)
+	url := fmt.Sprintf("%s/organizations/%s/deployments/%s/deploys", b.astro.URL(), astrotest.OrganizationID, b.nextDeployment())
 	req, err := http.NewRequestWithContext(ctx, http.MethodPost, url, strings.NewReader(`{"type":"DAG_ONLY","description":"floor"}`))
 	if err != nil {
 		return "", err

@@ -147,12 +147,7 @@ func TestInvokeIsKilledAtItsDeadline(t *testing.T) {
 
 func TestKillInTheMiddle(t *testing.T) {
 	e := start(t)
-	go func() {
-		for !bytes.Contains(e.Logs(), []byte("hanging")) && t.Context().Err() == nil {
-			time.Sleep(time.Millisecond) // the output of another process can only be polled
-		}
-		e.Kill()
-	}()
+	go func() { awaitHang(t, e); e.Kill() }()
 	r, err := e.Invoke(t.Context(), []byte(`{"do":"hang"}`), ample)
 	require.NoError(t, err)
 	require.True(t, r.Crashed)
@@ -164,9 +159,10 @@ func TestKillInTheMiddle(t *testing.T) {
 func TestContextEndsTheProcess(t *testing.T) {
 	e := start(t)
 	ctx, cancel := context.WithCancel(t.Context())
-	cancel()
+	go func() { awaitHang(t, e); cancel() }()
 	_, err := e.Invoke(ctx, []byte(`{"do":"hang"}`), ample)
 	require.ErrorIs(t, err, context.Canceled)
+	require.True(t, gone(e))
 
 	ctx, cancel = context.WithCancel(t.Context())
 	e, err = Start(ctx, Options{Binary: echo})
@@ -236,6 +232,13 @@ func (e *Environment) address() string {
 		}
 	}
 	return ""
+}
+
+// awaitHang returns once the function says that it hangs. The output of another process can only be polled.
+func awaitHang(t *testing.T, e *Environment) {
+	for !bytes.Contains(e.Logs(), []byte("hanging")) && t.Context().Err() == nil {
+		time.Sleep(time.Millisecond)
+	}
 }
 
 func gone(e *Environment) bool {

@@ -1,0 +1,201 @@
+package s3bucket_test
+
+import (
+	"errors"
+	"fmt"
+	"net/http"
+	"net/http/httptest"
+	"strings"
+	"sync/atomic"
+	"testing"
+	"time"
+
+	"github.com/aws/aws-sdk-go-v2/aws"
+	"github.com/aws/aws-sdk-go-v2/credentials"
+	"github.com/stretchr/testify/require"
+
+	"github.com/dagbucket/dagbucket/internal/bucket"
+	"github.com/dagbucket/dagbucket/internal/bucket/buckettest"
+	"github.com/dagbucket/dagbucket/internal/bucket/s3bucket"
+	"github.com/dagbucket/dagbucket/internal/s3server"
+)
+
+const secretKey = "the-secret-key"
+
+// open returns the bucket "acme" of a server.
+func open(t *testing.T, server http.Handler) *s3bucket.Bucket {
+	t.Helper()
+	listener := httptest.NewServer(server)
+	t.Cleanup(listener.Close)
+	return s3bucket.New(s3bucket.NewClient(aws.Config{
+		Region: "us-east-1", BaseEndpoint: &listener.URL, HTTPClient: s3bucket.NewHTTPClient(),
+		Credentials: credentials.NewStaticCredentialsProvider("key", secretKey, ""),
+	}, true), "acme")
+}
+
+// TestContract runs against the embedded server, which checks no credentials: of those, only the answer is shown.
+func TestContract(t *testing.T) {
+	buckettest.Run(t, buckettest.Harness{
+		New:      func(t *testing.T) bucket.Bucket { return open(t, s3server.New("acme")) },
+		PageSize: 1000,
+		BadKeys:  []string{strings.Repeat("s", 1025)},
+		Denied: func(t *testing.T) bucket.Bucket {
+			return open(t, refusal(http.StatusForbidden, "InvalidAccessKeyId"))
+		},
+		Missing: func(t *testing.T) bucket.Bucket { return open(t, s3server.New("another")) },
+		Cutting: func(t *testing.T) (bucket.Bucket, func()) {
+			var cutting atomic.Bool
+			server := s3server.New("acme")
+			return open(t, http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+				if cutting.Load() && r.Method == http.MethodGet {
+					w = &cutWriter{ResponseWriter: w, left: buckettest.CutAfter}
+				}
+				server.ServeHTTP(w, r)
+			})), func() { cutting.Store(true) }
+		},
+	})
+}
+
+// cutWriter breaks the connection after some bytes.
+type cutWriter struct {
+	http.ResponseWriter
+	left int
+}
+
+func (w *cutWriter) Write(p []byte) (int, error) {
+	n, err := w.ResponseWriter.Write(p[:min(len(p), w.left)])
+	if w.left -= n; w.left == 0 {
+		_ = http.NewResponseController(w.ResponseWriter).Flush()
+		panic(http.ErrAbortHandler)
+	}
+	return n, err
+}
+
+// refusal answers every request with this error.
+func refusal(status int, code string) http.Handler {
+	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		w.Header().Set("X-Amz-Bucket-Region", "eu-west-1")
+		w.WriteHeader(status)
+		if r.Method != http.MethodHead && code != "" {
+			fmt.Fprintf(w, "<Error><Code>%s</Code><Message>What\n the server says</Message></Error>", code)
+		}
+	})
+}
+
+func TestErrors(t *testing.T) {
+	for _, test := range []struct {
+		name      string
+		status    int
+		code      string
+		want      error
+		permanent bool
+		message   string
+	}{
+		{"wrong access key", 403, "InvalidAccessKeyId", bucket.ErrDenied, true, "the AWS credentials are wrong or have expired"},
+		{"wrong secret key", 403, "SignatureDoesNotMatch", bucket.ErrDenied, true, "the AWS credentials are wrong or have expired"},
+		{"expired token", 400, "ExpiredToken", bucket.ErrDenied, true, "the AWS credentials are wrong or have expired"},
+		{"no right", 403, "AccessDenied", bucket.ErrDenied, true, "the role needs s3:GetObject"},
+		{"no bucket", 404, "NoSuchBucket", bucket.ErrNoBucket, true, "check the bucket's name and region"},
+		{"another region", 301, "PermanentRedirect", bucket.ErrDenied, true, "eu-west-1"},
+		{"no key", 404, "NoSuchKey", bucket.ErrNotExist, false, "no such object"},
+		{"unknown access key of versitygw", 404, "XAdminUserNotFound", bucket.ErrDenied, true, "the AWS credentials are wrong or have expired"},
+		{"no key, without a document", 404, "", bucket.ErrNotExist, false, "no such object"},
+		{"anything else that is 404", 404, "Strange", nil, false, "Strange: What the server says"},
+		{"changed", 412, "PreconditionFailed", bucket.ErrChanged, false, "not the version"},
+		{"archived", 403, "InvalidObjectState", bucket.ErrArchived, false, "must be restored"},
+		{"anything else", 400, "Strange", nil, false, "Strange: What the server says"},
+	} {
+		t.Run(test.name, func(t *testing.T) {
+			_, err := open(t, refusal(test.status, test.code)).Open(t.Context(), "dags/a.py", "", 0)
+			require.Error(t, err)
+			for _, sentinel := range []error{bucket.ErrNotExist, bucket.ErrChanged, bucket.ErrArchived, bucket.ErrDenied, bucket.ErrNoBucket} {
+				require.Equal(t, sentinel == test.want, errors.Is(err, sentinel), sentinel)
+			}
+			require.Equal(t, test.permanent, bucket.Permanent(err))
+			require.Contains(t, err.Error(), "s3://acme/dags/a.py")
+			require.Contains(t, err.Error(), test.message)
+			require.NotContains(t, err.Error(), "\n")
+			require.NotContains(t, err.Error(), secretKey)
+		})
+	}
+}
+
+func TestRetriesAreCounted(t *testing.T) {
+	var requests atomic.Int64
+	server := s3server.New("acme")
+	b := open(t, http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		if requests.Add(1) == 1 {
+			refusal(http.StatusServiceUnavailable, "SlowDown").ServeHTTP(w, r)
+			return
+		}
+		server.ServeHTTP(w, r)
+	}))
+	var counted bucket.Requests
+	listing, err := b.List(bucket.CountRequests(t.Context(), &counted), "")
+	require.NoError(t, err)
+	require.Empty(t, listing.Objects)
+	require.Equal(t, int64(2), counted.List.Load())
+}
+
+// answer answers every request with this document.
+func answer(document string) http.Handler {
+	return http.HandlerFunc(func(w http.ResponseWriter, _ *http.Request) {
+		w.Header().Set("Date", "Tue, 03 Nov 2026 12:00:00 GMT")
+		w.Header().Set("Content-Type", "application/xml")
+		fmt.Fprint(w, document)
+	})
+}
+
+func entry(key, rest string) string {
+	return `<Contents><Key>` + key + `</Key><LastModified>2026-11-03T11:59:00.000Z</LastModified><ETag>"e"</ETag><Size>1</Size>` + rest + `</Contents>`
+}
+
+func TestListedStorageClasses(t *testing.T) {
+	const restored = "<RestoreStatus><IsRestoreInProgress>false</IsRestoreInProgress><RestoreExpiryDate>2026-12-01T00:00:00Z</RestoreExpiryDate></RestoreStatus>"
+	for _, test := range []struct {
+		class, status string
+		archived      bool
+	}{
+		{"STANDARD", "", false},
+		{"STANDARD_IA", "", false},
+		{"GLACIER_IR", "", false}, // instant retrieval
+		{"GLACIER", "", true},
+		{"DEEP_ARCHIVE", "", true},
+		{"GLACIER", "<RestoreStatus><IsRestoreInProgress>true</IsRestoreInProgress></RestoreStatus>", true},
+		{"GLACIER", restored, false},
+	} {
+		t.Run(test.class+test.status, func(t *testing.T) {
+			listing, err := open(t, answer("<ListBucketResult>"+entry("a", "<StorageClass>"+test.class+"</StorageClass>"+test.status)+
+				"</ListBucketResult>")).List(t.Context(), "")
+			require.NoError(t, err)
+			require.Equal(t, test.archived, listing.Objects[0].Archived)
+			require.Equal(t, time.Date(2026, 11, 3, 12, 0, 0, 0, time.UTC), listing.Time, "the server's clock")
+			require.Equal(t, time.Date(2026, 11, 3, 11, 59, 0, 0, time.UTC), listing.Objects[0].Modified)
+			require.Equal(t, `"e"`, listing.Objects[0].Version)
+		})
+	}
+}
+
+func TestListedKeysAreDecodedOnlyIfEncoded(t *testing.T) {
+	for encoding, want := range map[string]string{"<EncodingType>url</EncodingType>": "a b+.py", "": "a+b%2B.py", "<EncodingType></EncodingType>": "a+b%2B.py"} {
+		listing, err := open(t, answer("<ListBucketResult>"+encoding+entry("a+b%2B.py", "")+"</ListBucketResult>")).List(t.Context(), "")
+		require.NoError(t, err)
+		require.Equal(t, want, listing.Objects[0].Key)
+	}
+}
+
+func TestAListingOutOfOrderIsRefused(t *testing.T) {
+	for name, second := range map[string]string{"descending": "a", "twice": "b"} {
+		t.Run(name, func(t *testing.T) {
+			_, err := open(t, answer("<ListBucketResult>"+entry("b", "")+entry(second, "")+"</ListBucketResult>")).List(t.Context(), "dags/")
+			require.ErrorContains(t, err, "s3://acme/dags/")
+			require.ErrorContains(t, err, "order")
+		})
+	}
+}
+
+func TestALargeConditionalPutIsRefused(t *testing.T) {
+	b := open(t, s3server.New("acme"))
+	_, err := b.Put(t.Context(), "record.json", strings.NewReader(strings.Repeat("x", 16<<20+1)), bucket.IfAbsent())
+	require.ErrorContains(t, err, "s3://acme/record.json: a conditional write takes at most 16777216 bytes")
+}

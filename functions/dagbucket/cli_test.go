@@ -255,3 +255,32 @@ func TestEveryRefusal(t *testing.T) {
 		})
 	}
 }
+
+// TestNamesAreTheOfficialClients compares with what the official client ships for a folder: everything below it, hidden files
+// included, as dags/…, without entries for directories; less what is documented as excluded.
+func TestNamesAreTheOfficialClients(t *testing.T) {
+	s := newSetup(t, astrotest.Options{})
+	excluded := []string{"__pycache__/a.cpython-312.pyc", "team/__pycache__/b.pyc", ".git/HEAD", ".DS_Store", "team/.b.py.swp", "notes/draft.md", ".dagbucketignore"}
+	for _, name := range append([]string{"a.py", ".airflowignore", ".hidden", "team/.airflowignore", "team/b.py", "team/sql/q 1.sql", "team/données/é.csv",
+		"empty.py", "team-2/a.py", "team.py", "UPPER.py", "notes/keep.md"}, excluded...) {
+		s.write(name, name)
+	}
+	s.write("empty.py", "")
+	s.write(".dagbucketignore", "notes/*\n!notes/keep.md\n")
+	require.NoError(t, os.Mkdir(filepath.Join(s.source, "no-files"), 0o755))
+
+	var want []string
+	require.NoError(t, filepath.WalkDir(s.source, func(path string, entry fs.DirEntry, err error) error {
+		name := strings.TrimPrefix(path, s.source+"/")
+		if err == nil && entry.Type().IsRegular() && !slices.Contains(excluded, name) && !strings.HasPrefix(name, ".dagbucket") {
+			content, _ := os.ReadFile(path)
+			want = append(want, "dags/"+name+"="+string(content))
+		}
+		return err
+	}))
+	slices.Sort(want)
+	code, out, errs := s.run("sync")
+	require.Equal(t, exitOK, code, errs)
+	require.Equal(t, want, s.live())
+	require.Contains(t, out, "left out dags/notes/draft.md (ignored)")
+}

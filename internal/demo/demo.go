@@ -280,9 +280,9 @@ func (d *demo) invite() {
 	fmt.Fprintf(d.Out, `
 Now you are the DAG author. In another terminal:
 
-  add a DAG      curl -X PUT --data-binary 'print("hello")' %[1]shello.py
-  change it      curl -X PUT --data-binary 'print("hello, Astro")' %[1]shello.py
-  delete it      curl -X DELETE %[1]shello.py
+  add a DAG      curl -X PUT --data-binary 'print("hello")' %[1]smy_dag.py
+  change it      curl -X PUT --data-binary 'print("hello, Astro")' %[1]smy_dag.py
+  delete it      curl -X DELETE %[1]smy_dag.py
   a burst        for i in 1 2 3 4 5; do curl -X PUT --data-binary "n = $i" %[1]steam/dag_$i.py; done
   what is live   curl %[2]s/live
 

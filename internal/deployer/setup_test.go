@@ -63,6 +63,7 @@ type fakeAstro struct {
 	before    func(call string) // called before each call takes effect
 	err       error             // what the preflight refuses with
 	uploads   int
+	slow      bool // the desired version does not run yet
 }
 
 func (a *fakeAstro) call(name string, do func()) error {
@@ -85,7 +86,7 @@ func (a *fakeAstro) call(name string, do func()) error {
 
 func (a *fakeAstro) Deployment(context.Context) (d deployer.Deployment, err error) {
 	err = a.call("deployment", func() {
-		d = deployer.Deployment{Organization: "org", Name: "Test", DesiredVersion: a.desired, RunningVersion: a.desired, Healthy: true}
+		d = deployer.Deployment{Organization: "org", Name: "Test", DesiredVersion: a.desired, RunningVersion: a.desired, Healthy: !a.slow}
 	})
 	return d, errors.Join(err, a.err)
 }

@@ -16,7 +16,7 @@ var everyPath = []string{
 	"build/x.py", "src/build/x.py", "build.py", "src/build", "logs/1.log", "1.log", "logs/keep.log", "logs/deep/keep.log", "src/logs/1.log",
 	"dags/team a/x.py", "trailing ", "trailing", " leading", "#hash", "!bang", "x/#hash", "a*b", "a?b", "a[b]", "a{b,c}", "{a,b}", "a\u00a0b",
 	"é.py", "e\u0301.py", "É.py", "日本/x.py", "🎈.py", "🎈/🎈.py", "[", "]", "]a", "-", "-a", "a-c", "^", "^a", "+", "a+b c%2B/é.py", "&", "'q'", `"q"`, "$x", "a|b", "(a)", "a.b",
-	".hidden", ".hidden/x", "x/.hidden", ".airflowignore", "A.PY", "README.md", "docs/README.md", "tests/test_x.py", "x/tests/test_x.py", "1", "12", "a1", "x\u2028y", "~", "%",
+	".hidden", ".hidden/x", "x/.hidden", ".airflowignore", "A.PY", "README.md", "docs/README.md", "tests/test_x.py", "x/tests/test_x.py", "1", "12", "a1", "d", "e", "m", "x\u2028y", "~", "%",
 	".gitignore", "aaa", "aaaa/aaa", "a/a/a/a", "abababab/ab", "foo/", "deep/" + strings.Repeat("d/", 40) + "x.py",
 }
 
@@ -73,6 +73,8 @@ var ignoreFiles = map[string]string{
 	"negated with a caret":      "[^ab]\n",
 	"negated is no slash":       "a[!x]b\n",
 	"reversed range":            "[b-a]\n",
+	"range after a range":       "[a-c-e]\n",
+	"range after a name":        "[[:digit:]-z]\n",
 	"range over the slash":      "a[+-9]b\n",
 	"bracket first":             "[]a]\n",
 	"bracket first, negated":    "[!]a]\n",

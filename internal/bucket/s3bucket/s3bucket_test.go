@@ -1,8 +1,10 @@
 package s3bucket_test
 
 import (
+	"context"
 	"errors"
 	"fmt"
+	"io"
 	"net/http"
 	"net/http/httptest"
 	"strings"
@@ -192,6 +194,46 @@ func TestAListingOutOfOrderIsRefused(t *testing.T) {
 			require.ErrorContains(t, err, "order")
 		})
 	}
+}
+
+// TestAFailedUploadLeavesNoParts: parts cost money until somebody removes them.
+func TestAFailedUploadLeavesNoParts(t *testing.T) {
+	for name, interrupt := range map[string]func(context.CancelFunc) error{
+		"the body fails":           func(context.CancelFunc) error { return errors.New("the source failed") },
+		"the context is cancelled": func(cancel context.CancelFunc) error { cancel(); return nil },
+	} {
+		t.Run(name, func(t *testing.T) {
+			var begun, aborted atomic.Int64
+			server := s3server.New("acme")
+			b := open(t, http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+				query := r.URL.Query()
+				if query.Has("uploads") {
+					begun.Add(1)
+				}
+				if query.Has("uploadId") && r.Method == http.MethodDelete {
+					aborted.Add(1)
+				}
+				server.ServeHTTP(w, r)
+			}))
+			ctx, cancel := context.WithCancel(t.Context())
+			defer cancel()
+			parts := strings.NewReader(strings.Repeat("x", 20<<20))
+			_, err := b.Put(ctx, "bundle", io.MultiReader(parts, interruption(func() error { return interrupt(cancel) }), strings.NewReader("x")), bucket.Always)
+			require.Error(t, err)
+			require.Equal(t, int64(1), begun.Load())
+			require.Equal(t, int64(1), aborted.Load())
+		})
+	}
+}
+
+// interruption is a reader without bytes, which does something when it is its turn.
+type interruption func() error
+
+func (i interruption) Read([]byte) (int, error) {
+	if err := i(); err != nil {
+		return 0, err
+	}
+	return 0, io.EOF
 }
 
 func TestALargeConditionalPutIsRefused(t *testing.T) {

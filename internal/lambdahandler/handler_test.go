@@ -1,0 +1,81 @@
+package lambdahandler_test
+
+import (
+	"context"
+	"encoding/json"
+	"errors"
+	"log/slog"
+	"testing"
+	"testing/synctest"
+	"time"
+
+	"github.com/stretchr/testify/require"
+
+	"github.com/dagbucket/dagbucket/internal/deployer"
+	"github.com/dagbucket/dagbucket/internal/lambdahandler"
+	"github.com/dagbucket/dagbucket/internal/service"
+)
+
+const queued = `{"Records":[{"messageId":"1","eventSource":"aws:sqs","body":"{}"},{"messageId":"2","eventSource":"aws:sqs","body":"nonsense"}]}`
+
+// handler fails to wire with err.
+func handler(err error) *lambdahandler.Handler {
+	return lambdahandler.New(func(context.Context) (*service.Service, error) { return nil, err }, slog.New(slog.DiscardHandler))
+}
+
+func TestWiringThatMayPassComesAgain(t *testing.T) {
+	passing := errors.New("the network is down")
+	answer, err := handler(passing).Handle(t.Context(), json.RawMessage(queued))
+	require.NoError(t, err)
+	requireJSON(t, `{"batchItemFailures":[{"itemIdentifier":"1"},{"itemIdentifier":"2"}]}`, answer)
+	_, err = handler(passing).Handle(t.Context(), json.RawMessage(`{}`))
+	require.ErrorContains(t, err, "the network is down")
+}
+
+func TestWiringThatWillNotPassIsAcknowledged(t *testing.T) {
+	permanent := &deployer.PermanentError{Err: errors.New("routes[0].deployment: missing")}
+	answer, err := handler(permanent).Handle(t.Context(), json.RawMessage(queued))
+	require.NoError(t, err)
+	requireJSON(t, `{"batchItemFailures":[{"itemIdentifier":"2"}]}`, answer)
+	answer, err = handler(permanent).Handle(t.Context(), json.RawMessage(`{}`))
+	require.NoError(t, err)
+	encoded, err := json.Marshal(answer)
+	require.NoError(t, err)
+	require.Contains(t, string(encoded), "routes[0].deployment: missing")
+}
+
+func TestNoJSONIsAnError(t *testing.T) {
+	_, err := handler(nil).Handle(t.Context(), json.RawMessage(`nonsense`))
+	require.Error(t, err)
+}
+
+func TestMargin(t *testing.T) {
+	for name, c := range map[string]struct{ given, left time.Duration }{
+		"long":  {15 * time.Minute, 15*time.Minute - 10*time.Second},
+		"short": {10 * time.Second, 8 * time.Second},
+	} {
+		t.Run(name, func(t *testing.T) {
+			synctest.Test(t, func(t *testing.T) {
+				ctx, cancel := context.WithTimeout(t.Context(), c.given)
+				defer cancel()
+				var left time.Duration
+				h := lambdahandler.New(func(ctx context.Context) (*service.Service, error) {
+					deadline, ok := ctx.Deadline()
+					require.True(t, ok)
+					left = time.Until(deadline)
+					return nil, errors.New("enough")
+				}, slog.New(slog.DiscardHandler))
+				_, err := h.Handle(ctx, json.RawMessage(`{}`))
+				require.Error(t, err)
+				require.Equal(t, c.left, left)
+			})
+		})
+	}
+}
+
+func requireJSON(t *testing.T, want string, got any) {
+	t.Helper()
+	encoded, err := json.Marshal(got)
+	require.NoError(t, err)
+	require.JSONEq(t, want, string(encoded))
+}

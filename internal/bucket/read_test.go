@@ -90,16 +90,18 @@ func TestReaderResumes(t *testing.T) {
 	}
 }
 
-func TestReaderGivesUp(t *testing.T) {
+type brokenRead struct {
+	name    string
+	prepare func(b *membucket.Bucket, object *bucket.Object)
+	want    error
+	message string
+	gets    int64
+	within  time.Duration
+}
+
+func brokenReads() []brokenRead {
 	const seconds = time.Second
-	for _, test := range []struct {
-		name    string
-		prepare func(b *membucket.Bucket, object *bucket.Object)
-		want    error
-		message string
-		gets    int64
-		within  time.Duration
-	}{
+	return []brokenRead{
 		{"a connection that never lasts", func(b *membucket.Bucket, _ *bucket.Object) {
 			b.Cut = func(_ string, offset int64) int64 { return max(0, 4-offset) }
 		}, io.ErrUnexpectedEOF, "mem://acme/dags/a.py at byte 4: ", 6, 10 * seconds},
@@ -132,7 +134,11 @@ func TestReaderGivesUp(t *testing.T) {
 			b.Change(o.Key, func(o *bucket.Object) { o.Size++ })
 			o.Size++
 		}, io.ErrUnexpectedEOF, "at byte 10", 6, 10 * seconds},
-	} {
+	}
+}
+
+func TestReaderGivesUp(t *testing.T) {
+	for _, test := range brokenReads() {
 		t.Run(test.name, func(t *testing.T) {
 			synctest.Test(t, func(t *testing.T) {
 				b, object := hold(t)

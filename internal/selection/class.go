@@ -29,7 +29,7 @@ func readClass(pattern string) (set class, length int, err error) {
 				return set, 0, fmt.Errorf("there is no class [:%s:]: use alnum, alpha, digit, lower, punct, upper or xdigit", name)
 			}
 			i += len("[:") + len(name) + len(":]")
-			low = int(pattern[i-1])
+			low = -1
 			continue
 		}
 		isRange := pattern[i] == '-' && low >= 0 && i+1 < len(pattern) && pattern[i+1] != ']'
@@ -44,7 +44,7 @@ func readClass(pattern string) (set class, length int, err error) {
 		}
 		if isRange {
 			set.add(byte(low), pattern[i])
-			low = int(pattern[i-1])
+			low = -1
 		} else {
 			set.add(pattern[i], pattern[i])
 			low = int(pattern[i])

@@ -9,21 +9,24 @@ import (
 	"time"
 )
 
-// Read returns a whole object of at most limit bytes, as Open does, and what it is.
+// Read returns a whole object of at most limit bytes, and what it is; its errors are Open's. A connection that breaks is made
+// again where it broke.
 func Read(ctx context.Context, b Bucket, key, version string, limit int64) ([]byte, Object, error) {
 	body, err := b.Open(ctx, key, version, 0)
 	if err != nil {
 		return nil, Object{}, err
 	}
-	defer body.Close()
-	content, err := io.ReadAll(io.LimitReader(body, limit+1))
+	object := body.Object
+	reader := &resumingReader{ctx: ctx, bucket: b, object: object, body: body}
+	defer reader.Close()
+	if object.Size > limit {
+		return nil, Object{}, fmt.Errorf("%s/%s has %d bytes, and at most %d bytes are allowed there", b, key, object.Size, limit)
+	}
+	content, err := io.ReadAll(reader)
 	if err != nil {
-		return nil, Object{}, fmt.Errorf("%s/%s: %w", b, key, err)
+		return nil, Object{}, err
 	}
-	if int64(len(content)) > limit {
-		return nil, Object{}, fmt.Errorf("%s/%s is larger than the %d bytes that are allowed there", b, key, limit)
-	}
-	return content, body.Object, nil
+	return content, object, nil
 }
 
 const (
@@ -31,8 +34,8 @@ const (
 	firstPause = 100 * time.Millisecond
 )
 
-// NewReader reads an object as it was listed: obj.Key, obj.Size, and obj.Version unless that is "". The connection is made at the
-// first Read; one that breaks is made again where it broke. Another size than obj.Size is an error.
+// NewReader reads an object as it was listed: obj.Key, obj.Size, and obj.Version; "" is the version that is there at the first Read,
+// which also makes the connection. One that breaks is made again where it broke. Another size or version is ErrChanged.
 func NewReader(ctx context.Context, b Bucket, obj Object) io.ReadCloser {
 	return &resumingReader{ctx: ctx, bucket: b, object: obj}
 }
@@ -65,6 +68,9 @@ func (r *resumingReader) Read(p []byte) (int, error) {
 		if n > 0 {
 			r.tries = 0
 		}
+		if r.offset > r.object.Size {
+			err = fmt.Errorf("%w: it has more than %d bytes", ErrChanged, r.object.Size)
+		}
 		if err != nil {
 			r.err = r.interrupted(err)
 		}
@@ -88,6 +94,9 @@ func (r *resumingReader) open() error {
 		return fmt.Errorf("%s/%s: %w: it has %d bytes, not %d", r.bucket, r.object.Key, ErrChanged, body.Object.Size, r.object.Size)
 	}
 	r.body = body
+	if r.object.Version == "" {
+		r.object.Version = body.Object.Version // the rest has to be of the same
+	}
 	return nil
 }
 
@@ -103,7 +112,11 @@ func (r *resumingReader) interrupted(err error) error {
 		}
 		err = io.ErrUnexpectedEOF
 	}
-	if r.ctx.Err() != nil || Permanent(err) || errors.Is(err, ErrChanged) || errors.Is(err, ErrNotExist) || errors.Is(err, ErrArchived) || r.tries >= resumes {
+	if cause := r.ctx.Err(); cause != nil && !errors.Is(err, cause) {
+		err = fmt.Errorf("%w (%w)", cause, err)
+	}
+	// An error instead of the end, after the last byte, is a checksum that does not match: going on there would hide it.
+	if r.offset >= r.object.Size && r.object.Size > 0 || r.ctx.Err() != nil || r.tries >= resumes || final(err) {
 		return fmt.Errorf("%s/%s at byte %d: %w", r.bucket, r.object.Key, r.offset, err)
 	}
 	pause := firstPause << r.tries
@@ -116,6 +129,11 @@ func (r *resumingReader) interrupted(err error) error {
 	case <-r.ctx.Done():
 		return fmt.Errorf("%s/%s at byte %d: %w", r.bucket, r.object.Key, r.offset, r.ctx.Err())
 	}
+}
+
+// final reports whether another try at the same bytes would fail in the same way.
+func final(err error) bool {
+	return Permanent(err) || errors.Is(err, ErrChanged) || errors.Is(err, ErrNotExist) || errors.Is(err, ErrArchived)
 }
 
 func (r *resumingReader) Close() error {

@@ -40,7 +40,8 @@ func ParseURL(s string) (URL, error) {
 		}
 		return URL{Scheme: scheme, Bucket: path.Clean(rest)}, nil
 	default:
-		return URL{}, fmt.Errorf("bucket URL %q: unknown scheme %q; use s3, gs or file", s, scheme)
+		// Only the scheme: what follows may be a signed URL.
+		return URL{}, fmt.Errorf("a bucket URL begins with s3://, gs:// or file://, not %q", scheme+"://")
 	}
 }
 
@@ -50,7 +51,11 @@ func ParseObjectURL(s string) (URL, string, error) {
 	if at < 0 || at == len(s)-1 {
 		return URL{}, "", fmt.Errorf("%q is not the URL of an object: it needs a name after the last slash", s)
 	}
-	u, err := ParseURL(s[:at+1])
+	place := s[:at+1]
+	if strings.HasSuffix(place, "://") && place != "file://" {
+		return URL{}, "", fmt.Errorf("%q is not the URL of an object: it names a bucket only", s)
+	}
+	u, err := ParseURL(place)
 	if err != nil {
 		return URL{}, "", err
 	}

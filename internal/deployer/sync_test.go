@@ -31,7 +31,7 @@ func TestFirstSyncDeploysExactlyTheFiles(t *testing.T) {
 	require.Equal(t, 3, r.Files)
 	require.Equal(t, "deploy-1", r.DeployID)
 	require.Equal(t, "version-1", r.TarballVersion)
-	require.Len(t, r.LeftOut, 1)
+	require.Len(t, r.LeftOut, 2)
 	require.True(t, strings.HasPrefix(w.astro.deploys[0].Description, "dagbucket/prod/"+r.Digest+" "))
 	rec := w.record()
 	require.Nil(t, rec.Pending)
@@ -53,7 +53,8 @@ func TestNothingNewMeansListCallsOnly(t *testing.T) {
 
 	r := w.requireOutcome(deployer.Unchanged, w.sync())
 
-	require.Equal(t, map[string]int64{"list": 1, "get": 1, "put": 1, "delete": 0}, r.Requests, "one listing, and the record's read and swap")
+	require.Equal(t, map[string]int64{"list": 1, "get": 2, "put": 1, "delete": 0}, r.Requests,
+		"one listing, the record's read and swap, and the manifest's read since something is left out")
 	require.Equal(t, []string{"version-1"}, w.astro.finalized)
 	require.Equal(t, 1, r.Files)
 	require.Equal(t, epoch.Add(2*time.Minute), w.record().Listed)
@@ -153,7 +154,8 @@ func TestIgnoreFile(t *testing.T) {
 	w.put("dags/.dagbucketignore", "notes/\n")
 	r := w.requireOutcome(deployer.Deployed, w.sync())
 	require.Equal(t, []string{"dags/a.py"}, paths(w.live()))
-	require.Equal(t, "ignored", r.LeftOut[0].Reason)
+	require.Equal(t, deployer.Note{Path: "dags/notes/todo.md", Key: "dags/notes/todo.md", Reason: "ignored",
+		Message: "line 1 of .dagbucketignore: notes/"}, r.LeftOut[1])
 
 	w.put("dags/.dagbucketignore", "# nothing\n")
 	w.requireOutcome(deployer.Deployed, w.sync())

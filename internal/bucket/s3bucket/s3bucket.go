@@ -25,8 +25,8 @@ import (
 )
 
 const (
-	// A streamed Put holds partsAtOnce+1 parts of partSize bytes, and nothing else of the body.
-	partSize    = 8 << 20
+	// A streamed Put holds its first part and a pool of partsAtOnce+1: 24 MiB, beside at most another part of garbage.
+	partSize    = 6 << 20
 	partsAtOnce = 2
 	abortTime   = 10 * time.Second // for taking back the parts of an upload that failed
 	// conditionalLimit is the largest body of a conditional Put in bytes.

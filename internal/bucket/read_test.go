@@ -35,15 +35,42 @@ func TestRead(t *testing.T) {
 	require.Equal(t, text, string(content))
 	require.Equal(t, object, got)
 	_, _, err = bucket.Read(t.Context(), b, "dags/a.py", "", int64(len(text))-1)
-	require.EqualError(t, err, "mem://acme/dags/a.py is larger than the 9 bytes that are allowed there")
+	require.EqualError(t, err, "mem://acme/dags/a.py has 10 bytes, and at most 9 bytes are allowed there")
 	_, _, err = bucket.Read(t.Context(), b, "dags/b.py", "", 10)
 	require.ErrorIs(t, err, bucket.ErrNotExist)
 	_, _, err = bucket.Read(t.Context(), b, "dags/a.py", "another", 10)
 	require.ErrorIs(t, err, bucket.ErrChanged)
-	b.Cut = func(string, int64) int64 { return 3 }
-	_, _, err = bucket.Read(t.Context(), b, "dags/a.py", "", 10)
-	require.ErrorIs(t, err, io.ErrUnexpectedEOF)
-	require.ErrorContains(t, err, "mem://acme/dags/a.py")
+}
+
+func TestReadResumes(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		b, object := hold(t)
+		b.Cut = func(string, int64) int64 { return 6 }
+		content, got, err := bucket.Read(t.Context(), b, "dags/a.py", "", 10)
+		require.NoError(t, err)
+		require.Equal(t, text, string(content))
+		require.Equal(t, object, got)
+
+		b.Cut = func(string, int64) int64 { return 0 }
+		_, _, err = bucket.Read(t.Context(), b, "dags/a.py", "", 10)
+		require.ErrorIs(t, err, io.ErrUnexpectedEOF)
+		require.ErrorContains(t, err, "mem://acme/dags/a.py")
+
+		b.Cut = func(string, int64) int64 { return 6 }
+		overwriteAfterOpen(b)
+		_, _, err = bucket.Read(t.Context(), b, "dags/a.py", "", 10)
+		require.ErrorIs(t, err, bucket.ErrChanged, "halves of two versions were put together")
+	})
+}
+
+// overwriteAfterOpen puts another text of the same size in place of each object that is opened.
+func overwriteAfterOpen(b *membucket.Bucket) {
+	b.Fault = func(op membucket.Op, key string, after bool) error {
+		if op == membucket.Open && after {
+			_, _ = b.Put(context.Background(), key, strings.NewReader("abcdefghij"), bucket.Always)
+		}
+		return nil
+	}
 }
 
 func TestReaderResumes(t *testing.T) {
@@ -54,8 +81,7 @@ func TestReaderResumes(t *testing.T) {
 	}{
 		{"never cut", -1, 1},
 		{"cut once", 6, 2},
-		{"cut after every byte", 1, 11}, // more often than one byte may be tried for
-		{"cut at the very end", int64(len(text)), 2},
+		{"cut after every byte", 1, 10}, // more often than one byte may be tried for
 	} {
 		t.Run(test.name, func(t *testing.T) {
 			synctest.Test(t, func(t *testing.T) {
@@ -71,7 +97,7 @@ func TestReaderResumes(t *testing.T) {
 				}
 				if test.cut == 1 {
 					b.Cut = func(_ string, offset int64) int64 {
-						if offset == int64(len(text)) {
+						if offset == int64(len(text))-1 {
 							return -1
 						}
 						return 1
@@ -123,13 +149,20 @@ func brokenReads() []brokenRead {
 		}, bucket.ErrDenied, "dags/a.py at byte 4", 2, seconds},
 		{"overwritten in between", func(b *membucket.Bucket, _ *bucket.Object) {
 			b.Cut = func(string, int64) int64 { return 4 }
-			b.Fault = func(op membucket.Op, key string, after bool) error {
-				if op == membucket.Open && after {
-					_, _ = b.Put(context.Background(), key, strings.NewReader("abcdefghij"), bucket.Always)
-				}
-				return nil
-			}
+			overwriteAfterOpen(b)
 		}, bucket.ErrChanged, "dags/a.py at byte 4", 2, seconds},
+		{"overwritten in between, any version asked for", func(b *membucket.Bucket, o *bucket.Object) {
+			o.Version = ""
+			b.Cut = func(string, int64) int64 { return 4 }
+			overwriteAfterOpen(b)
+		}, bucket.ErrChanged, "dags/a.py at byte 4", 2, seconds},
+		{"an error in place of the end, such as a wrong checksum", func(b *membucket.Bucket, _ *bucket.Object) {
+			b.Cut = func(string, int64) int64 { return int64(len(text)) }
+		}, io.ErrUnexpectedEOF, "at byte 10", 1, 0},
+		{"a body longer than its object", func(b *membucket.Bucket, o *bucket.Object) {
+			b.Change(o.Key, func(o *bucket.Object) { o.Size-- })
+			o.Size--
+		}, bucket.ErrChanged, "it has more than 9 bytes", 1, 0},
 		{"a body shorter than its object", func(b *membucket.Bucket, o *bucket.Object) {
 			b.Change(o.Key, func(o *bucket.Object) { o.Size++ })
 			o.Size++

@@ -40,8 +40,7 @@ func ParseURL(s string) (URL, error) {
 		}
 		return URL{Scheme: scheme, Bucket: path.Clean(rest)}, nil
 	default:
-		// Only the scheme: what follows may be a signed URL.
-		return URL{}, fmt.Errorf("a bucket URL begins with s3://, gs:// or file://, not %q", scheme+"://")
+		return URL{}, fmt.Errorf("bucket URL %q: unknown scheme %q; use s3, gs or file", s, scheme)
 	}
 }
 

@@ -73,9 +73,12 @@ func TestParseObjectURL(t *testing.T) {
 			require.Equal(t, test.key, key)
 		})
 	}
-	for _, in := range []string{"", "config.yaml", "s3://acme", "s3://acme/", "s3://acme/dir/", "ftp://acme/x"} {
+	for in, want := range map[string]string{
+		"": "not the URL of an object", "config.yaml": "not the URL of an object", "s3://acme": "names a bucket only",
+		"s3://acme/": "after the last slash", "s3://acme/dir/": "after the last slash", "ftp://acme/x": "unknown scheme",
+	} {
 		_, _, err := bucket.ParseObjectURL(in)
-		require.Error(t, err, in)
+		require.ErrorContains(t, err, want)
 	}
 }
 

@@ -153,7 +153,6 @@ type Report struct {
 
 // due is what a batch asks of one route.
 type due struct {
-	route    *deployer.Route
 	times    []time.Time
 	messages []int
 }

@@ -17,7 +17,7 @@ const (
 	maxRelists  = 20 // when objects change under the fetch; then likewise
 	// An object that changed under the fetch this often keeps its last good content, so that the rest can go live.
 	maxChanges = 3
-	graceTime  = 5 * time.Second // for cleaning up after the invocation's time is over
+	graceTime  = 2 * time.Second // for cleaning up after the invocation's time is over: less than the margin kept for it
 )
 
 // run is one Sync under way. What it knows is dropped step by step when it must go back.
@@ -207,7 +207,11 @@ func (x *run) fail(ctx context.Context, err error) {
 	x.result.Retryable = !Permanent(err)
 	if ctx.Err() != nil {
 		x.result.Retryable = true
-		x.result.Reason = "the invocation's time ran out: " + err.Error()
+		why := "interrupted"
+		if errors.Is(ctx.Err(), context.DeadlineExceeded) {
+			why = "the invocation's time ran out"
+		}
+		x.result.Reason = why + ": " + err.Error()
 	}
 }
 

@@ -76,6 +76,7 @@ func (s *Service) wire(ctx context.Context, r config.Route) (*deployer.Route, er
 		MaxFiles: r.Limits.MaxFiles, MaxBytes: r.Limits.MaxBytes, KeepBundles: r.KeepBundles,
 		Clock: deployer.SystemClock{}, NewRun: NewRun, Log: s.deps.Log, Progress: s.deps.Progress,
 	}
+	s.warnOfMissing(r)
 	for _, src := range r.Sources {
 		b, err := s.deps.OpenBucket(ctx, src.URL)
 		if err != nil {
@@ -84,6 +85,15 @@ func (s *Service) wire(ctx context.Context, r config.Route) (*deployer.Route, er
 		route.Sources = append(route.Sources, deployer.Source{URL: src.URL.String(), Bucket: b, Prefix: src.URL.Prefix, Mount: src.Mount})
 	}
 	return route, nil
+}
+
+// warnOfMissing tells of settings that this version reads and does not act on yet.
+func (s *Service) warnOfMissing(r config.Route) {
+	for setting, set := range map[string]bool{"status": r.Status != nil, "notify": len(r.Notify) > 0, "import_errors": r.ImportErrors} {
+		if set {
+			s.deps.Log.Warn("this version has no effect for a setting", "route", r.Name, "setting", setting)
+		}
+	}
 }
 
 // NewRun names a run by time and chance, such as "20261123T041106Z-9f86d081".

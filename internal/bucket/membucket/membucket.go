@@ -137,11 +137,11 @@ func (r *body) Read(p []byte) (int, error) {
 	if err := r.ctx.Err(); err != nil {
 		return 0, err
 	}
-	if r.cut == 0 {
-		return 0, fmt.Errorf("the connection was cut: %w", io.ErrUnexpectedEOF)
-	}
 	if len(r.rest) == 0 {
 		return 0, io.EOF
+	}
+	if r.cut == 0 {
+		return 0, fmt.Errorf("the connection was cut: %w", io.ErrUnexpectedEOF)
 	}
 	if r.cut > 0 {
 		p = p[:min(int64(len(p)), r.cut)]

@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"net"
 	"net/http"
 	"strings"
 
@@ -17,18 +18,10 @@ import (
 // right that the call needs.
 func (b *Bucket) explain(verb, permission, key string, err error) error {
 	where := fmt.Sprintf("cannot %s s3://%s/%s", verb, b.name, key)
-	status, code, message := 0, "", ""
-	var answer *awshttp.ResponseError
-	if errors.As(err, &answer) && answer.Response != nil {
-		status = answer.HTTPStatusCode()
-	}
-	var api smithy.APIError
-	if errors.As(err, &api) {
-		code, message = api.ErrorCode(), api.ErrorMessage()
-	}
+	status, code, message, region := answerOf(err)
 	switch code {
-	case "NoSuchBucket":
-		return fmt.Errorf("%s: %w: check the bucket's name and region", where, bucket.ErrNoBucket)
+	case "NoSuchBucket", "InvalidBucketName":
+		return fmt.Errorf("%s: %w (%s): check the bucket's name and region", where, bucket.ErrNoBucket, code)
 	case "NoSuchKey", "NotFound":
 		return fmt.Errorf("%s: %w", where, bucket.ErrNotExist)
 	case "PreconditionFailed", "ConditionalRequestConflict":
@@ -40,25 +33,59 @@ func (b *Bucket) explain(verb, permission, key string, err error) error {
 	case "InvalidAccessKeyId", "SignatureDoesNotMatch", "InvalidToken", "ExpiredToken", "InvalidClientTokenId", "XAdminUserNotFound":
 		return fmt.Errorf("%s: %w (%s): the AWS credentials are wrong or have expired", where, bucket.ErrDenied, code)
 	case "PermanentRedirect", "AuthorizationHeaderMalformed", "IllegalLocationConstraintException":
-		region := ""
-		if answer != nil && answer.Response != nil {
-			region = answer.Response.Header.Get("X-Amz-Bucket-Region")
-		}
-		return fmt.Errorf("%s: %w (%s): the bucket is in another region %s: set AWS_REGION", where, bucket.ErrDenied, code, region)
+		return fmt.Errorf("%s: %w (%s): the bucket is in another region: set AWS_REGION%s", where, bucket.ErrDenied, code, region)
 	}
 	switch {
 	case status == http.StatusForbidden || code == "AccessDenied":
-		return fmt.Errorf("%s: %w: the role needs %s on it (and kms:Decrypt or kms:GenerateDataKey if it is encrypted with a KMS key)", where, bucket.ErrDenied, permission)
+		return fmt.Errorf("%s: %w%s: %s", where, bucket.ErrDenied, inBrackets(code, message), repairOf(permission))
 	case status == http.StatusNotFound && (code == "" || code == "UnknownError"): // an answer without a document
 		return fmt.Errorf("%s: %w", where, bucket.ErrNotExist)
 	case status == http.StatusPreconditionFailed:
 		return fmt.Errorf("%s: %w", where, bucket.ErrChanged)
+	case status == 0 && noRegion(err):
+		return fmt.Errorf("%s: %w: no valid AWS region is set: set AWS_REGION to the bucket's", where, bucket.ErrNoBucket)
 	case status == 0 && noCredentials(err):
 		return fmt.Errorf("%s: %w: no AWS credentials were found: set AWS_PROFILE or AWS_ACCESS_KEY_ID, or run with a role", where, bucket.ErrDenied)
 	case code != "" && message != "":
-		return fmt.Errorf("%s: %w", where, said{code + ": " + oneLine(message), err})
+		return fmt.Errorf("%s: %w", where, said{code + ": " + message, err})
 	}
 	return fmt.Errorf("%s: %w", where, innermost(err))
+}
+
+// answerOf takes apart the storage's answer: zero values where there is none. The message is one short line, and the region
+// begins with "=" if the answer names one.
+func answerOf(err error) (status int, code, message, region string) {
+	var answer *awshttp.ResponseError
+	if errors.As(err, &answer) && answer.Response != nil {
+		status = answer.HTTPStatusCode()
+		if name := answer.Response.Header.Get("X-Amz-Bucket-Region"); name != "" {
+			region = "=" + name
+		}
+	}
+	var api smithy.APIError
+	if errors.As(err, &api) {
+		code, message = api.ErrorCode(), oneLine(api.ErrorMessage())
+	}
+	return status, code, message, region
+}
+
+// inBrackets is what the storage says of a refusal: S3 names the user and the policy. It is empty where that is nothing new.
+func inBrackets(code, message string) string {
+	switch {
+	case code == "" || code == "Forbidden" || code == "UnknownError":
+		return ""
+	case message == "" || strings.EqualFold(strings.TrimSuffix(message, "."), "access denied"):
+		return " (" + code + ")"
+	}
+	return " (" + code + ": " + message + ")"
+}
+
+func repairOf(permission string) string {
+	repair := "the role needs " + permission + " on it (and kms:Decrypt or kms:GenerateDataKey if it is encrypted with a KMS key)"
+	if permission == "s3:GetObject" {
+		repair += "; without s3:ListBucket a missing object is refused too"
+	}
+	return repair
 }
 
 func invalidRange(err error) bool {
@@ -73,6 +100,12 @@ func noCredentials(err error) bool {
 		strings.Contains(text, "refresh cached credentials")
 }
 
+// noRegion recognises the error of the SDK's endpoint rules, which has no type of its own.
+func noRegion(err error) bool {
+	text := err.Error()
+	return strings.Contains(text, "Invalid region") || strings.Contains(text, "Missing Region")
+}
+
 // said is an error with a text of its own in place of its chain's.
 type said struct {
 	text string
@@ -82,23 +115,30 @@ type said struct {
 func (s said) Error() string { return s.text }
 func (s said) Unwrap() error { return s.err }
 
-// innermost strips what the SDK wraps around the cause: the operation, the host, how many attempts were made.
+// innermost strips what the SDK wraps around the cause: the operation, how many attempts were made. The chain stays.
 func innermost(err error) error {
 	for _, cut := range []error{context.DeadlineExceeded, context.Canceled} {
 		if errors.Is(err, cut) {
 			return said{cut.Error(), err}
 		}
 	}
-	for {
-		next := errors.Unwrap(err)
-		if next == nil {
-			return err
-		}
-		if _, ok := next.(interface{ Unwrap() error }); !ok {
-			return err
-		}
-		err = next
+	var network *net.OpError // names the host; the error inside does not
+	if errors.As(err, &network) {
+		return said{oneLine(network.Error()), err}
 	}
+	cause := err
+	for next := errors.Unwrap(cause); next != nil; next = errors.Unwrap(cause) {
+		cause = next
+	}
+	return said{oneLine(cause.Error()), err}
 }
 
-func oneLine(s string) string { return strings.Join(strings.Fields(s), " ") }
+// oneLine is s without line breaks, cut where it gets long.
+func oneLine(s string) string {
+	const longest = 240 // bytes
+	s = strings.Join(strings.Fields(s), " ")
+	if len(s) > longest {
+		s = strings.ToValidUTF8(s[:longest], "") + "…"
+	}
+	return s
+}

@@ -28,7 +28,7 @@ const (
 	// A streamed Put holds its first part and a pool of partsAtOnce+1: 24 MiB, beside at most another part of garbage.
 	partSize    = 6 << 20
 	partsAtOnce = 2
-	abortTime   = 10 * time.Second // for taking back the parts of an upload that failed
+	abortTime   = 2 * time.Second // for taking back the parts of an upload that failed
 	// conditionalLimit is the largest body of a conditional Put in bytes.
 	conditionalLimit = 16 << 20
 )
@@ -67,14 +67,15 @@ func (b *Bucket) List(ctx context.Context, prefix string) (bucket.Listing, error
 		OptionalObjectAttributes: []types.OptionalObjectAttributes{types.OptionalObjectAttributesRestoreStatus},
 	})
 	var listing bucket.Listing
-	last := ""
+	last, began := "", time.Now()
 	for pages.HasMorePages() {
 		page, err := pages.NextPage(ctx)
 		if err != nil {
 			return bucket.Listing{}, b.explain("list", "s3:ListBucket", prefix, err)
 		}
 		if listing.Time.IsZero() {
-			listing.Time = serverTime(page.ResultMetadata)
+			// The answer may be dated long after what it shows; of whole seconds Date knows nothing anyway.
+			listing.Time = serverTime(page.ResultMetadata).Add(-time.Since(began).Truncate(time.Second))
 		}
 		for _, o := range page.Contents {
 			key, err := keyOf(page, o)
@@ -97,7 +98,8 @@ func keyOf(page *s3.ListObjectsV2Output, o types.Object) (string, error) {
 	return url.QueryUnescape(aws.ToString(o.Key))
 }
 
-// archived reports whether an object cannot be read at once. One that was restored still lists its old class.
+// archived reports whether an object cannot be read at once. One that was restored still lists its old class. The archive
+// tiers of Intelligent-Tiering are not listed: there Open says it.
 func archived(o types.Object) bool {
 	switch o.StorageClass {
 	case types.ObjectStorageClassGlacier, types.ObjectStorageClassDeepArchive:
@@ -132,6 +134,10 @@ func (b *Bucket) Open(ctx context.Context, key, version string, offset int64) (*
 	size := aws.ToInt64(out.ContentLength)
 	if offset > 0 {
 		size += offset
+		if begins := fmt.Sprintf("bytes %d-", offset); !strings.HasPrefix(aws.ToString(out.ContentRange), begins) {
+			_ = out.Body.Close()
+			return nil, fmt.Errorf("s3://%s/%s: the storage was asked for bytes from %d on and sent others", b.name, key, offset)
+		}
 	}
 	object := bucket.Object{Key: key, Size: size, Version: aws.ToString(out.ETag), Modified: aws.ToTime(out.LastModified).UTC()}
 	return &bucket.Body{ReadCloser: out.Body, Object: object, Now: serverTime(out.ResultMetadata)}, nil
@@ -187,16 +193,36 @@ func (b *Bucket) Put(ctx context.Context, key string, body io.Reader, when bucke
 	return aws.ToString(out.ETag), nil
 }
 
-func (b *Bucket) stream(ctx context.Context, key string, body io.Reader) (string, error) {
-	out, err := b.transfer.UploadObject(ctx, &transfermanager.UploadObjectInput{Bucket: &b.name, Key: &key, Body: onlyReader{body}})
-	if err != nil {
-		return "", b.explain("write", "s3:PutObject", key, err)
+func (b *Bucket) stream(ctx context.Context, key string, from io.Reader) (string, error) {
+	body := &source{reader: from}
+	out, err := b.transfer.UploadObject(ctx, &transfermanager.UploadObjectInput{Bucket: &b.name, Key: &key, Body: body})
+	if err == nil {
+		return aws.ToString(out.ETag), nil
 	}
-	return aws.ToString(out.ETag), nil
+	if body.err != nil { // not the storage's, even where it speaks of another object of it
+		return "", fmt.Errorf("cannot write s3://%s/%s: %w", b.name, key, body.err)
+	}
+	// An upload that could not be taken back either is reported as that alone.
+	if cause := ctx.Err(); cause != nil && !errors.Is(err, cause) {
+		err = fmt.Errorf("%w (%w)", cause, err)
+	}
+	return "", b.explain("write", "s3:PutObject", key, err)
 }
 
-// onlyReader keeps the uploader from seeking: what it does not seek it buffers, and so can send again.
-type onlyReader struct{ io.Reader }
+// source is a body that remembers how it failed. It cannot seek: what the uploader does not seek it buffers, and so can
+// send again.
+type source struct {
+	reader io.Reader
+	err    error
+}
+
+func (s *source) Read(p []byte) (int, error) {
+	n, err := s.reader.Read(p)
+	if err != nil && err != io.EOF {
+		s.err = err
+	}
+	return n, err
+}
 
 // Delete implements bucket.Bucket.
 func (b *Bucket) Delete(ctx context.Context, key, version string) error {

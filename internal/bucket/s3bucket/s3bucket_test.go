@@ -7,12 +7,15 @@ import (
 	"io"
 	"net/http"
 	"net/http/httptest"
+	"path/filepath"
 	"strings"
 	"sync/atomic"
 	"testing"
+	"testing/synctest"
 	"time"
 
 	"github.com/aws/aws-sdk-go-v2/aws"
+	"github.com/aws/aws-sdk-go-v2/config"
 	"github.com/aws/aws-sdk-go-v2/credentials"
 	"github.com/stretchr/testify/require"
 
@@ -96,9 +99,12 @@ func TestErrors(t *testing.T) {
 		{"wrong access key", 403, "InvalidAccessKeyId", bucket.ErrDenied, true, "the AWS credentials are wrong or have expired"},
 		{"wrong secret key", 403, "SignatureDoesNotMatch", bucket.ErrDenied, true, "the AWS credentials are wrong or have expired"},
 		{"expired token", 400, "ExpiredToken", bucket.ErrDenied, true, "the AWS credentials are wrong or have expired"},
-		{"no right", 403, "AccessDenied", bucket.ErrDenied, true, "the role needs s3:GetObject"},
+		{"no right", 403, "AccessDenied", bucket.ErrDenied, true, "access denied (AccessDenied: What the server says): the role needs s3:GetObject"},
+		{"no right, without a document", 403, "", bucket.ErrDenied, true, "access denied: the role needs s3:GetObject"},
+		{"a wrong clock", 403, "RequestTimeTooSkewed", bucket.ErrDenied, true, "RequestTimeTooSkewed: What the server says"},
+		{"a name that no bucket has", 400, "InvalidBucketName", bucket.ErrNoBucket, true, "check the bucket's name"},
 		{"no bucket", 404, "NoSuchBucket", bucket.ErrNoBucket, true, "check the bucket's name and region"},
-		{"another region", 301, "PermanentRedirect", bucket.ErrDenied, true, "eu-west-1"},
+		{"another region", 301, "PermanentRedirect", bucket.ErrDenied, true, "set AWS_REGION=eu-west-1"},
 		{"no key", 404, "NoSuchKey", bucket.ErrNotExist, false, "no such object"},
 		{"unknown access key of versitygw", 404, "XAdminUserNotFound", bucket.ErrDenied, true, "the AWS credentials are wrong or have expired"},
 		{"no key, without a document", 404, "", bucket.ErrNotExist, false, "no such object"},
@@ -240,4 +246,118 @@ func TestALargeConditionalPutIsRefused(t *testing.T) {
 	b := open(t, s3server.New("acme"))
 	_, err := b.Put(t.Context(), "record.json", strings.NewReader(strings.Repeat("x", 16<<20+1)), bucket.IfAbsent())
 	require.ErrorContains(t, err, "s3://acme/record.json: a conditional write takes at most 16777216 bytes")
+}
+
+// settings clears what the SDK would find on this machine.
+func settings(t *testing.T) {
+	t.Helper()
+	for _, name := range []string{"AWS_REGION", "AWS_DEFAULT_REGION", "AWS_PROFILE", "AWS_ACCESS_KEY_ID", "AWS_SECRET_ACCESS_KEY",
+		"AWS_ENDPOINT_URL", "AWS_ENDPOINT_URL_S3", "AWS_WEB_IDENTITY_TOKEN_FILE", "AWS_CONTAINER_CREDENTIALS_RELATIVE_URI",
+		"AWS_CONTAINER_CREDENTIALS_FULL_URI"} {
+		t.Setenv(name, "")
+	}
+	nothing := filepath.Join(t.TempDir(), "nothing")
+	t.Setenv("AWS_CONFIG_FILE", nothing)
+	t.Setenv("AWS_SHARED_CREDENTIALS_FILE", nothing)
+	t.Setenv("AWS_EC2_METADATA_DISABLED", "true")
+}
+
+func TestMissingSettings(t *testing.T) {
+	for _, test := range []struct {
+		name, region, endpoint string
+		want                   error
+		message                string
+	}{
+		{"no region", "", "", bucket.ErrNoBucket, "set AWS_REGION to the bucket's"},
+		{"no credentials", "eu-west-1", "http://127.0.0.1:1", bucket.ErrDenied, "no AWS credentials were found: set AWS_PROFILE"},
+	} {
+		t.Run(test.name, func(t *testing.T) {
+			settings(t)
+			t.Setenv("AWS_REGION", test.region)
+			t.Setenv("AWS_ENDPOINT_URL", test.endpoint)
+			cfg, err := config.LoadDefaultConfig(t.Context())
+			require.NoError(t, err)
+			_, err = s3bucket.New(s3bucket.NewClient(cfg, test.endpoint != ""), "acme").List(t.Context(), "dags/")
+			require.ErrorIs(t, err, test.want)
+			require.True(t, bucket.Permanent(err))
+			require.ErrorContains(t, err, "cannot list s3://acme/dags/: ")
+			require.ErrorContains(t, err, test.message)
+			require.NotContains(t, err.Error(), "\n")
+		})
+	}
+}
+
+func TestAServerThatIsDownIsNamed(t *testing.T) {
+	listener := httptest.NewServer(http.NotFoundHandler())
+	b := s3bucket.New(s3bucket.NewClient(aws.Config{
+		Region: "us-east-1", BaseEndpoint: &listener.URL, HTTPClient: s3bucket.NewHTTPClient(), Credentials: aws.AnonymousCredentials{},
+		RetryMaxAttempts: 1,
+	}, true), "acme")
+	listener.Close()
+	_, err := b.List(t.Context(), "dags/")
+	address := strings.TrimPrefix(listener.URL, "http://")
+	require.EqualError(t, err, "cannot list s3://acme/dags/: dial tcp "+address+": connect: connection refused")
+	require.False(t, bucket.Permanent(err))
+}
+
+// TestTheErrorOfABodyIsNotTakenForTheStorages: a body may be another object that is being read.
+func TestTheErrorOfABodyIsNotTakenForTheStorages(t *testing.T) {
+	b := open(t, s3server.New("acme"))
+	_, cause := b.Open(t.Context(), "dags/a.py", "", 0)
+	require.ErrorIs(t, cause, bucket.ErrNotExist)
+	failing := interruption(func() error { return fmt.Errorf("packing dags/a.py: %w", cause) })
+	_, err := b.Put(t.Context(), "bundle", failing, bucket.Always)
+	require.EqualError(t, err, "cannot write s3://acme/bundle: packing dags/a.py: "+cause.Error())
+	require.ErrorIs(t, err, bucket.ErrNotExist)
+}
+
+func TestACancelledListingIsNoPartOfOne(t *testing.T) {
+	ctx, cancel := context.WithCancel(t.Context())
+	defer cancel()
+	server := s3server.New("acme")
+	b := open(t, http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		if r.URL.Query().Has("continuation-token") {
+			cancel()
+		}
+		server.ServeHTTP(w, r)
+	})).WithPageSize(2)
+	for _, key := range []string{"a", "b", "c"} {
+		_, err := b.Put(t.Context(), key, strings.NewReader("x"), bucket.Always)
+		require.NoError(t, err)
+	}
+	listing, err := b.List(ctx, "")
+	require.ErrorIs(t, err, context.Canceled)
+	require.Empty(t, listing.Objects)
+}
+
+func TestARangeThatIsIgnoredIsNoticed(t *testing.T) {
+	b := open(t, answer("the whole object"))
+	body, err := b.Open(t.Context(), "dags/a.py", "", 0)
+	require.NoError(t, err)
+	require.NoError(t, body.Close())
+	_, err = b.Open(t.Context(), "dags/a.py", "", 4)
+	require.ErrorContains(t, err, "s3://acme/dags/a.py: the storage was asked for bytes from 4 on")
+}
+
+// slowClient answers after a while, as a client without a network.
+type slowClient struct{ after time.Duration }
+
+func (c slowClient) Do(r *http.Request) (*http.Response, error) {
+	time.Sleep(c.after)
+	recorder := httptest.NewRecorder()
+	answer("<ListBucketResult>"+entry("a", "")+"</ListBucketResult>").ServeHTTP(recorder, r)
+	return recorder.Result(), nil
+}
+
+func TestASlowListingIsDatedByItsBeginning(t *testing.T) {
+	for after, want := range map[time.Duration]int{900 * time.Millisecond: 0, 7500 * time.Millisecond: -7} {
+		synctest.Test(t, func(t *testing.T) {
+			b := s3bucket.New(s3bucket.NewClient(aws.Config{
+				Region: "us-east-1", HTTPClient: slowClient{after}, Credentials: aws.AnonymousCredentials{},
+			}, true), "acme")
+			listing, err := b.List(t.Context(), "")
+			require.NoError(t, err)
+			require.Equal(t, time.Date(2026, 11, 3, 12, 0, want, 0, time.UTC), listing.Time)
+		})
+	}
 }

@@ -4,6 +4,8 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"regexp"
+	"sync"
 	"testing"
 	"time"
 
@@ -15,38 +17,62 @@ import (
 
 var errKilled = errors.New("killed")
 
-// killer ends a run at its n-th step, before or after that step takes effect: from then on nothing reaches the outside.
-type killer struct {
-	steps  int // so far; each effect is two steps, before and after
-	at     int
-	struck string
-	dead   bool
+// steps names every call that a run makes of the outside, before and after its effect, and lets a test strike one of them. What it
+// names does not depend on which of two concurrent calls comes first.
+type steps struct {
+	mu     sync.Mutex
+	count  map[string]int
+	names  []string
+	strike func(name string) error // may be nil; not called concurrently
 }
 
-func (k *killer) step(what string, after bool) error {
-	if k.dead {
-		return errKilled
+func (s *steps) step(what string, after bool) error {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	name := "before " + what
+	if after {
+		name = "after " + what
 	}
-	k.steps++
-	if k.steps == k.at {
-		k.dead = true
-		k.struck = fmt.Sprintf("%s (after: %v)", what, after)
-		return errKilled
+	s.count[name]++
+	name = fmt.Sprintf("%s #%d", name, s.count[name])
+	s.names = append(s.names, name)
+	if s.strike == nil {
+		return nil
 	}
-	return nil
+	return s.strike(name)
 }
 
-func (k *killer) arm(w *world) {
-	strike := func(where string) membucket.Fault {
+// watch has every call of the world's run pass by strike. The runs' names in keys are left out of the steps' names.
+func watch(w *world, strike func(name string) error) *steps {
+	s := &steps{count: map[string]int{}, strike: strike}
+	runName := regexp.MustCompile(`run-\d+`)
+	on := func(where string) membucket.Fault {
 		return func(op membucket.Op, key string, after bool) error {
-			return k.step(where+" "+string(op)+" "+key, after)
+			return s.step(where+" "+string(op)+" "+runName.ReplaceAllString(key, "RUN"), after)
 		}
 	}
-	w.source.Fault, w.states.Fault = strike("source"), strike("state")
-	w.astro.fault = func(call string, after bool) error { return k.step("astro "+call, after) }
+	w.source.Fault, w.states.Fault = on("source"), on("state")
+	w.astro.fault = func(call string, after bool) error { return s.step("astro "+call, after) }
+	return s
 }
 
-func (k *killer) disarm(w *world) { w.source.Fault, w.states.Fault, w.astro.fault = nil, nil, nil }
+func unwatch(w *world) { w.source.Fault, w.states.Fault, w.astro.fault = nil, nil, nil }
+
+// everyStep runs a scenario once to learn its steps, and then once for each of them.
+func everyStep(t *testing.T, prepare func(w *world), atLeast int, check func(w *world, name string)) {
+	t.Helper()
+	w := newWorld(t)
+	prepare(w)
+	s := watch(w, nil)
+	w.sync()
+	unwatch(w)
+	require.GreaterOrEqual(t, len(s.names), atLeast, "the run has steps: %v", s.names)
+	for _, name := range s.names {
+		w := newWorld(t)
+		prepare(w)
+		check(w, name)
+	}
+}
 
 // TestARunKilledAtAnyStep kills a run before and after each of its effects. What it leaves must never be less than what was live, and
 // the next run must repair it.
@@ -82,32 +108,30 @@ func TestARunKilledAtAnyStep(t *testing.T) {
 	}
 	for name, prepare := range scenarios {
 		t.Run(name, func(t *testing.T) {
-			for at := 1; ; at++ {
-				w := newWorld(t)
-				w.route.Window = 1 // in order, so that each step is struck once
-				prepare(w)
+			everyStep(t, prepare, 10, func(w *world, name string) {
 				before, after := w.live(), w.shown()
-				k := &killer{at: at}
-				k.arm(w)
+				dead := false // from then on nothing reaches the outside
+				watch(w, func(step string) error {
+					if dead = dead || step == name; dead {
+						return errKilled
+					}
+					return nil
+				})
 				w.sync()
-				k.disarm(w)
-				if !k.dead {
-					require.Greater(t, at, 10, "the run has steps to be killed at")
-					return
-				}
+				unwatch(w)
+				require.True(t, dead, name)
 				live := w.live()
-				require.True(t, equal(live, before) || equal(live, after), "killed at %s: %v is live", k.struck, live)
+				require.True(t, equal(live, before) || equal(live, after), "killed %s: %v is live", name, live)
 
 				r := w.sync()
-				require.Contains(t, []deployer.Outcome{deployer.Deployed, deployer.Unchanged}, r.Outcome, "after a kill at %s: %s", k.struck, r.Reason)
-				require.Equal(t, after, w.live(), "after a kill at %s", k.struck)
+				require.Contains(t, []deployer.Outcome{deployer.Deployed, deployer.Unchanged}, r.Outcome, "killed %s: %s", name, r.Reason)
+				require.Equal(t, after, w.live(), "killed %s", name)
 				rec := w.record()
 				require.Nil(t, rec.Pending)
 				require.Equal(t, w.astro.desired, rec.Live.TarballVersion)
-				r = w.requireOutcome(deployer.Unchanged, w.sync())
-				require.Zero(t, r.Requests["delete"])
-				requireNoOrphans(t, w, k.struck)
-			}
+				w.requireOutcome(deployer.Unchanged, w.sync())
+				requireNoOrphans(t, w, name)
+			})
 		})
 	}
 }
@@ -129,119 +153,86 @@ func requireNoOrphans(t *testing.T, w *world, struck string) {
 // TestEveryCallThatFailsOnce strikes each call once, before and after its effect, and lets the run go on.
 func TestEveryCallThatFailsOnce(t *testing.T) {
 	errPassing := errors.New("a passing fault")
-	for at := 1; ; at++ {
-		w := newWorld(t)
-		w.route.Window = 1
+	prepare := func(w *world) {
 		w.put("dags/1.py", "1")
 		w.requireOutcome(deployer.Deployed, w.sync())
 		w.put("dags/2.py", "2")
-		n, struck := 0, ""
-		step := func(what string, after bool) error {
-			if n++; n != at {
-				return nil
-			}
-			struck = fmt.Sprintf("%s (after: %v)", what, after)
-			return errPassing
-		}
-		w.source.Fault = func(op membucket.Op, key string, after bool) error { return step("source "+string(op)+" "+key, after) }
-		w.states.Fault = func(op membucket.Op, key string, after bool) error { return step("state "+string(op)+" "+key, after) }
-		w.astro.fault = func(call string, after bool) error { return step("astro "+call, after) }
-		r := w.sync()
-		w.source.Fault, w.states.Fault, w.astro.fault = nil, nil, nil
-		if struck == "" {
-			require.Greater(t, at, 20)
-			return
-		}
-		if r.Outcome == deployer.Failed {
-			require.True(t, r.Retryable, "%s: %s", struck, r.Reason)
-			require.ErrorIs(t, r.Err, errPassing, struck)
-		} else {
-			require.Equal(t, deployer.Deployed, r.Outcome, struck)
-		}
-		require.Contains(t, []deployer.Outcome{deployer.Deployed, deployer.Unchanged}, w.sync().Outcome, struck)
-		require.Equal(t, w.shown(), w.live(), struck)
 	}
+	everyStep(t, prepare, 20, func(w *world, name string) {
+		watch(w, func(step string) error {
+			if step == name {
+				return errPassing
+			}
+			return nil
+		})
+		r := w.sync()
+		unwatch(w)
+		if r.Outcome == deployer.Failed {
+			require.True(t, r.Retryable, "%s: %s", name, r.Reason)
+			require.ErrorIs(t, r.Err, errPassing, name)
+		} else {
+			require.Equal(t, deployer.Deployed, r.Outcome, name)
+		}
+		require.Contains(t, []deployer.Outcome{deployer.Deployed, deployer.Unchanged}, w.sync().Outcome, name)
+		require.Equal(t, w.shown(), w.live(), name)
+	})
 }
 
 // TestAnOvertakenRunDoesNotFinalize lets a second run see and deploy a newer bucket at each moment of a first one.
 func TestAnOvertakenRunDoesNotFinalize(t *testing.T) {
-	for at := 1; ; at++ {
-		w := newWorld(t)
+	prepare := func(w *world) {
 		w.route.QuietPeriod = 0
 		w.put("dags/1.py", "1")
 		w.requireOutcome(deployer.Deployed, w.sync())
 		w.put("dags/1.py", "older")
-		n, overtaken, inside := 0, "", false
-		excused := false // the finalize is on its way already: the one exception that the fence cannot close
-		step := func(what string) error {
-			if inside {
-				return nil
-			}
-			if n++; n == at {
-				rec := w.record()
-				excused = rec.Pending != nil && w.astro.desired != rec.Pending.TarballVersion
-				overtaken, inside = what, true
-				w.put("dags/1.py", "newer")
-				w.requireOutcome(deployer.Deployed, w.route.Sync(context.Background(), nil))
-				inside = false
+	}
+	everyStep(t, prepare, 15, func(w *world, name string) {
+		overtaken, excused := false, false
+		var other func()
+		s := watch(w, func(step string) error {
+			if step == name && !overtaken {
+				overtaken = true
+				other()
 			}
 			return nil
+		})
+		other = func() {
+			s.mu.Unlock() // the other run takes its own steps
+			defer s.mu.Lock()
+			rec := w.record()
+			// The finalize is on its way already: the one exception that the fence cannot close.
+			excused = rec.Pending != nil && w.astro.desired != rec.Pending.TarballVersion
+			w.put("dags/1.py", "newer")
+			w.requireOutcome(deployer.Deployed, w.route.Sync(context.Background(), nil))
 		}
-		w.source.Fault = func(op membucket.Op, key string, after bool) error {
-			if op == membucket.Put {
-				return nil // the author's
-			}
-			return step("source " + string(op))
-		}
-		w.states.Fault = func(op membucket.Op, key string, after bool) error { return step("state " + string(op) + " " + key) }
-		w.astro.fault = func(call string, after bool) error { return step("astro " + call) }
-		w.route.Window = 1
 		r := w.sync()
-		w.source.Fault, w.states.Fault, w.astro.fault = nil, nil, nil
-		if overtaken == "" {
-			require.Greater(t, at, 15)
+		unwatch(w)
+		require.True(t, overtaken, name)
+		require.Contains(t, []deployer.Outcome{deployer.Deployed, deployer.Unchanged}, r.Outcome, "overtaken %s: %s", name, r.Reason)
+		w.requireOutcome(deployer.Unchanged, w.sync())
+		require.Equal(t, map[string]string{"dags/1.py": "newer"}, w.live(), "overtaken %s", name)
+		if excused {
 			return
 		}
-		require.Contains(t, []deployer.Outcome{deployer.Deployed, deployer.Unchanged}, r.Outcome, "overtaken at %s: %s", overtaken, r.Reason)
-		w.requireOutcome(deployer.Unchanged, w.sync())
-		require.Equal(t, map[string]string{"dags/1.py": "newer"}, w.live(), "overtaken at %s", overtaken)
-		if excused {
-			continue
+		newer := false
+		for _, version := range w.astro.finalized {
+			content := unpack(t, w.astro.bundles[version])["dags/1.py"].content
+			require.False(t, newer && content != "newer", "overtaken %s: an older view went live again", name)
+			newer = newer || content == "newer"
 		}
-		newest := 0
-		for i, version := range w.astro.finalized {
-			if unpack(t, w.astro.bundles[version])["dags/1.py"].content == "newer" {
-				newest = i
-				break
-			}
-		}
-		for _, version := range w.astro.finalized[newest:] {
-			require.Equal(t, "newer", unpack(t, w.astro.bundles[version])["dags/1.py"].content, "overtaken at %s: an older view went live again", overtaken)
-		}
-	}
+	})
 }
 
 func TestObjectsThatChangeUnderTheFetch(t *testing.T) {
 	w := newWorld(t)
+	w.route.Window = 1
 	w.put("dags/1.py", "1")
 	w.put("dags/busy.py", "first")
 	w.requireOutcome(deployer.Deployed, w.sync())
 	w.put("dags/2.py", "2")
 	w.put("dags/busy.py", "0")
 	changes := 0
-	change := func(limit int) membucket.Fault {
-		return func(op membucket.Op, key string, after bool) error {
-			if op == membucket.Open && key == "dags/busy.py" && !after && changes < limit {
-				changes++
-				w.source.Fault = nil
-				w.put("dags/busy.py", fmt.Sprint(changes))
-				w.clock.advance(time.Minute)
-				w.source.Fault = changeAgain(w, &changes, limit)
-			}
-			return nil
-		}
-	}
-	w.source.Fault = change(2)
+	w.source.Fault = changeAgain(w, &changes, 2)
 	r := w.requireOutcome(deployer.Deployed, w.sync())
 	require.Empty(t, r.Kept)
 	require.Equal(t, "2", w.live()["dags/busy.py"])

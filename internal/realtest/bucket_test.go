@@ -5,6 +5,7 @@ import (
 	"strings"
 	"sync/atomic"
 	"testing"
+	"time"
 	"unicode/utf8"
 
 	"github.com/Shopify/toxiproxy/v2"
@@ -46,6 +47,8 @@ func TestBucketContract(t *testing.T) {
 		Lacks:    lacks,
 		// If-Match on DELETE is checked only where there is an object.
 		DeletesNothing: true,
+		// It renews the Date of its answers once a second, or a little later.
+		ClockLag: 2 * time.Second,
 		Denied: func(t *testing.T) bucket.Bucket {
 			return s3bucket.New(client(gateway.Endpoint, gateway.AccessKey, "wrong"), create(t))
 		},

@@ -19,7 +19,21 @@ const large = 20 << 20
 
 // content returns size bytes that look random and are the same for the same seed, as a stream that hides its length.
 func content(seed byte, size int64) io.Reader {
-	return struct{ io.Reader }{io.LimitReader(rand.NewChaCha8([32]byte{seed}), size)}
+	block := make([]byte, 1<<20+7) // no part and no buffer is a multiple of it
+	_, _ = rand.NewChaCha8([32]byte{seed}).Read(block)
+	return struct{ io.Reader }{io.LimitReader(&cycle{block: block}, size)}
+}
+
+// cycle reads a block again and again.
+type cycle struct {
+	block []byte
+	at    int
+}
+
+func (c *cycle) Read(p []byte) (int, error) {
+	n := copy(p, c.block[c.at:])
+	c.at = (c.at + n) % len(c.block)
+	return n, nil
 }
 
 func contentBytes(t *testing.T, seed byte, size int64) []byte {

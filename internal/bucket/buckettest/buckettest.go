@@ -3,6 +3,7 @@ package buckettest
 
 import (
 	"testing"
+	"time"
 
 	"github.com/stretchr/testify/require"
 
@@ -22,6 +23,8 @@ type Harness struct {
 	Lacks func(key string) bool
 	// DeletesNothing says that the backend answers success to a Delete of a version where there is no object at all.
 	DeletesNothing bool
+	// ClockLag is how far the time of the backend's answers may lie behind its clock, beyond the second it is truncated to.
+	ClockLag time.Duration
 	// BadKeys are keys that every Put must refuse with bucket.ErrBadKey.
 	BadKeys []string
 	// Denied returns a bucket that may not be used; nil if the backend checks no rights.
@@ -44,6 +47,7 @@ func Run(t *testing.T, h Harness) {
 		{"keys are listed in byte order", listsInByteOrder},
 		{"a prefix matches byte for byte", matchesPrefixExactly},
 		{"2,500 objects are all listed", listsManyObjects},
+		{"a listing cancelled in the middle is whole or none", cancelledInList},
 		{"keys that cannot be are refused", refusesBadKeys},
 		{"50 MB are streamed in and out", streamsLargeObjects},
 		{"a read begins at its offset", readsFromOffset},

@@ -83,8 +83,8 @@ func (b *Bucket) List(ctx context.Context, prefix string) (bucket.Listing, error
 		return bucket.Listing{}, err
 	}
 	defer root.Close()
-	if listing.Objects, err = walk(ctx, root, ".", prefix, nil); err != nil {
-		return bucket.Listing{}, b.explain(prefix, err)
+	if listing.Objects, err = b.walk(ctx, root, ".", prefix, nil); err != nil {
+		return bucket.Listing{}, err
 	}
 	// Directory by directory is not key by key: "a-b" comes before "a/b".
 	slices.SortFunc(listing.Objects, func(x, y bucket.Object) int { return strings.Compare(x.Key, y.Key) })
@@ -92,17 +92,17 @@ func (b *Bucket) List(ctx context.Context, prefix string) (bucket.Listing, error
 }
 
 // walk appends the objects below dir that begin with prefix.
-func walk(ctx context.Context, root *os.Root, dir, prefix string, objects []bucket.Object) ([]bucket.Object, error) {
+func (b *Bucket) walk(ctx context.Context, root *os.Root, dir, prefix string, objects []bucket.Object) ([]bucket.Object, error) {
 	entries, err := readDir(root, dir)
 	if err != nil && dir != "." && errors.Is(err, fs.ErrNotExist) {
 		return objects, nil // removed meanwhile
 	}
 	if err != nil {
-		return nil, err
+		return nil, b.explain(dir, err)
 	}
 	for _, entry := range entries {
 		if err := ctx.Err(); err != nil {
-			return nil, err
+			return nil, b.explain(prefix, err)
 		}
 		key := entry.Name()
 		if dir != "." {
@@ -110,7 +110,7 @@ func walk(ctx context.Context, root *os.Root, dir, prefix string, objects []buck
 		}
 		if entry.IsDir() {
 			if below := key + "/"; strings.HasPrefix(below, prefix) || strings.HasPrefix(prefix, below) {
-				if objects, err = walk(ctx, root, key, prefix, objects); err != nil {
+				if objects, err = b.walk(ctx, root, key, prefix, objects); err != nil {
 					return nil, err
 				}
 			}
@@ -126,7 +126,7 @@ func walk(ctx context.Context, root *os.Root, dir, prefix string, objects []buck
 		case err == nil, errors.Is(err, fs.ErrNotExist), entry.Type()&fs.ModeSymlink != 0:
 			// no object: a device or socket, removed meanwhile, or a link that leads nowhere or outside
 		default:
-			return nil, err
+			return nil, b.explain(key, err)
 		}
 	}
 	return objects, nil
@@ -271,7 +271,7 @@ func (b *Bucket) explain(key string, err error) error {
 		err = onLink.Err
 	}
 	if errors.Is(err, fs.ErrPermission) {
-		return fmt.Errorf("%s/%s: %w: check the file's owner and mode", b, key, bucket.ErrDenied)
+		return fmt.Errorf("%s/%s: %w: check its owner and mode", b, key, bucket.ErrDenied)
 	}
 	return fmt.Errorf("%s/%s: %w", b, key, err)
 }

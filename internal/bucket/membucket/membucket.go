@@ -92,8 +92,11 @@ func (b *Bucket) List(ctx context.Context, prefix string) (bucket.Listing, error
 		}
 	}
 	b.mu.Unlock()
+	if err := b.fault(ctx, List, prefix, true); err != nil {
+		return bucket.Listing{}, err
+	}
 	slices.SortFunc(listing.Objects, func(x, y bucket.Object) int { return strings.Compare(x.Key, y.Key) })
-	return listing, b.fault(ctx, List, prefix, true)
+	return listing, nil
 }
 
 // Open implements bucket.Bucket.
@@ -176,7 +179,10 @@ func (b *Bucket) Put(ctx context.Context, key string, body io.Reader, when bucke
 	version := strconv.Itoa(b.last)
 	b.objects[key] = object{bucket.Object{Key: key, Size: int64(content.Len()), Version: version, Modified: b.now()}, content.Bytes()}
 	b.mu.Unlock()
-	return version, b.fault(ctx, Put, key, true)
+	if err := b.fault(ctx, Put, key, true); err != nil {
+		return "", err
+	}
+	return version, nil
 }
 
 type contextReader struct {

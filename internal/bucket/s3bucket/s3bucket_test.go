@@ -318,6 +318,8 @@ func TestACancelledListingIsNoPartOfOne(t *testing.T) {
 	b := open(t, http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
 		if r.URL.Query().Has("continuation-token") {
 			cancel()
+			<-r.Context().Done() // the client has hung up
+			return
 		}
 		server.ServeHTTP(w, r)
 	})).WithPageSize(2)

@@ -323,3 +323,37 @@ func TestArchivedObjects(t *testing.T) {
 	require.Equal(t, "dags/3.py", r.LeftOut[0].Path)
 	require.Equal(t, map[string]string{"dags/1.py": "1", "dags/2.py": "2", "dags/4.py": "4"}, w.live())
 }
+
+func TestAPendingDeployThatIsLiveIsNotDeployedAgain(t *testing.T) {
+	w := newWorld(t)
+	w.put("dags/1.py", "1")
+	w.astro.fault = func(call string, after bool) error {
+		if call == "finalize" && after {
+			return errKilled
+		}
+		return nil
+	}
+	r := w.requireOutcome(deployer.Failed, w.sync())
+	require.True(t, r.Retryable)
+	w.astro.fault = nil
+	w.requireOutcome(deployer.Unchanged, w.sync())
+	require.Equal(t, []string{"version-1"}, w.astro.finalized)
+	require.Len(t, w.astro.deploys, 1)
+	require.Equal(t, "finished by a later run", w.record().Runs[0].Reason)
+}
+
+func TestAFailedRunLeavesTheStateAsItWas(t *testing.T) {
+	w := newWorld(t)
+	w.put("dags/1.py", "1")
+	w.requireOutcome(deployer.Deployed, w.sync())
+	before := w.stateKeys()
+	w.put("dags/2.py", "2")
+	w.astro.fault = func(call string, after bool) error {
+		if call == "upload" {
+			return errKilled
+		}
+		return nil
+	}
+	w.requireOutcome(deployer.Failed, w.sync())
+	require.Equal(t, before, w.stateKeys())
+}

@@ -232,8 +232,10 @@ func TestEveryRefusal(t *testing.T) {
 		"upload signature ended": {inject(astrotest.Fault{Call: astrotest.Upload, Status: http.StatusForbidden}), exitFailed, "signed upload URL"},
 		"upload redirected": {inject(astrotest.Fault{Call: astrotest.Upload, Status: http.StatusFound, Header: http.Header{"Location": {"http://127.0.0.1:1/"}}}),
 			exitFailed, "redirect"},
-		"no source":  {func(s *setup) { require.NoError(s.t, os.RemoveAll(s.source)) }, exitFailed, "no such bucket"},
-		"plain http": {func(s *setup) { s.env["ASTRO_API_URL"] = "http://astro.example.com/v1" }, exitUsage, "https"},
+		"no source":           {func(s *setup) { require.NoError(s.t, os.RemoveAll(s.source)) }, exitFailed, "no such bucket"},
+		"bad ignore file":     {func(s *setup) { s.write(".dagbucketignore", "*.log\n[a-\n") }, exitFailed, ".dagbucketignore: line 2"},
+		"state in the source": {func(s *setup) { s.env["DAGBUCKET_STATE"] = s.env["DAGBUCKET_SOURCE"] + "state/" }, exitUsage, "DAGBUCKET_STATE"},
+		"plain http":          {func(s *setup) { s.env["ASTRO_API_URL"] = "http://astro.example.com/v1" }, exitUsage, "https"},
 		"damaged record": {func(s *setup) {
 			require.NoError(s.t, os.MkdirAll(filepath.Join(s.state, "default"), 0o755))
 			require.NoError(s.t, os.WriteFile(filepath.Join(s.state, "default", "record.json"), []byte("{"), 0o644))
@@ -252,6 +254,12 @@ func TestEveryRefusal(t *testing.T) {
 			require.Contains(t, out+errs, c.says)
 			require.Equal(t, before, s.files(), "the state is as it was")
 			require.Empty(t, s.live())
+			code, _, _ = s.run("sync", "--json", "--verbose")
+			require.Equal(t, c.code, code)
+			for _, other := range []string{"plan", "status"} {
+				_, _, _ = s.run(other) // run searches what it says for secrets
+			}
+			require.Equal(t, before, s.files())
 		})
 	}
 }

@@ -24,7 +24,9 @@ import (
 func client(endpoint, accessKey, secretKey string) *s3.Client {
 	return s3bucket.NewClient(aws.Config{
 		Region: "us-east-1", BaseEndpoint: &endpoint, HTTPClient: s3bucket.NewHTTPClient(),
-		Credentials: credentials.NewStaticCredentialsProvider(accessKey, secretKey, ""),
+		Credentials:                credentials.NewStaticCredentialsProvider(accessKey, secretKey, ""),
+		RequestChecksumCalculation: aws.RequestChecksumCalculationWhenSupported, // as the SDK's own configuration has them
+		ResponseChecksumValidation: aws.ResponseChecksumValidationWhenSupported,
 	}, true)
 }
 

@@ -288,6 +288,25 @@ func TestLambdaReportsAWrongConfiguration(t *testing.T) {
 	require.Contains(t, string(f.Logs()), "DAGBUCKET_STATE")
 }
 
+func TestLambdaNamesWhatIsWrongWithAStorage(t *testing.T) {
+	for name, c := range map[string]struct{ env, says string }{
+		"wrong secret":   {"AWS_SECRET_ACCESS_KEY=wrong-wrong-wrong", "the AWS credentials are wrong"},
+		"unknown key":    {"AWS_ACCESS_KEY_ID=nobody", "the AWS credentials are wrong"},
+		"missing source": {"DAGBUCKET_SOURCE=s3://acme-nothing/dags/", "s3://acme-nothing/dags/: no such bucket"},
+		"missing state":  {"DAGBUCKET_STATE=s3://acme-nowhere/", "s3://acme-nowhere/"},
+	} {
+		t.Run(name, func(t *testing.T) {
+			f := newFunction(t, astrotest.Options{}, c.env)
+			f.put("dags/a.py", "a")
+			result := f.invoke(object{})
+			require.Empty(t, result.FunctionError, "it will not pass by itself")
+			require.Contains(t, string(result.Response), c.says)
+			require.NotContains(t, string(f.Logs())+string(result.Response), "wrong-wrong")
+			require.Empty(t, f.live())
+		})
+	}
+}
+
 // TestLambdaReportsBeforeItsDeadline lets Astro never answer: Lambda sends no signal before it kills, so the function must have
 // reported by then.
 func TestLambdaReportsBeforeItsDeadline(t *testing.T) {

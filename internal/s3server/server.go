@@ -93,7 +93,8 @@ func (s *Server) change(w http.ResponseWriter, r *http.Request) {
 		writeError(w, r, bodyError(err))
 		return
 	}
-	r.Body = io.NopCloser(bytes.NewReader(body))
+	r.Body, r.ContentLength = io.NopCloser(bytes.NewReader(body)), int64(len(body))
+	r.Header.Set("Content-Length", strconv.Itoa(len(body))) // S3 insists on one; for curl -T - it is known only now
 	answer, changes, err := s.changeLocked(r, body)
 	if err != nil {
 		writeError(w, r, err)

@@ -247,6 +247,20 @@ func TestBodiesAreBounded(t *testing.T) {
 	require.Empty(t, c.events())
 }
 
+// TestABodyOfUnknownLength is what `curl -T - URL` sends.
+func TestABodyOfUnknownLength(t *testing.T) {
+	c := start(t)
+	request, err := http.NewRequestWithContext(t.Context(), http.MethodPut, c.base+"/dags/a", io.MultiReader(strings.NewReader("hello")))
+	require.NoError(t, err)
+	response, err := http.DefaultClient.Do(request)
+	require.NoError(t, err)
+	require.NoError(t, response.Body.Close())
+	require.Equal(t, http.StatusOK, response.StatusCode)
+	_, answer, _ := c.do(http.MethodGet, "/dags/a", "")
+	require.Equal(t, "hello", answer)
+	require.Equal(t, []string{"ObjectCreated:Put dags/a 5"}, c.events())
+}
+
 type zeros struct{}
 
 func (zeros) Read(p []byte) (int, error) { clear(p); return len(p), nil }

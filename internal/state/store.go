@@ -37,6 +37,9 @@ const (
 	LeftOut = "leftOut" // not shipped
 )
 
+// manifestLimit bounds a manifest in bytes, compressed; 100,000 files take about 10 MB.
+const manifestLimit = 64 << 20
+
 // File is one line of a manifest.
 type File struct {
 	Path     string    `json:"path"`              // in the archive
@@ -77,12 +80,11 @@ func (s *Store) PutManifest(ctx context.Context, run string, files []File) error
 // ReadManifest returns the lines of a run's manifest. A missing one is bucket.ErrNotExist.
 func (s *Store) ReadManifest(ctx context.Context, run string) ([]File, error) {
 	key := s.manifestKey(run)
-	body, err := s.bucket.Open(ctx, key, "", 0)
+	data, _, err := bucket.Read(ctx, s.bucket, key, "", manifestLimit)
 	if err != nil {
 		return nil, fmt.Errorf("reading the manifest: %w", err)
 	}
-	defer body.Close()
-	files, err := decodeManifest(body)
+	files, err := decodeManifest(bytes.NewReader(data))
 	if err != nil {
 		return nil, fmt.Errorf("reading the manifest %s/%s: %w", s.bucket, key, err)
 	}

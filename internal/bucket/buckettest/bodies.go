@@ -15,7 +15,7 @@ import (
 )
 
 // large is a size in bytes that a streaming Put splits into parts, and no buffer on the way swallows whole.
-const large = 20 << 20
+const large = 16 << 20
 
 // content returns size bytes that look random and are the same for the same seed, as a stream that hides its length.
 func content(seed byte, size int64) io.Reader {

@@ -32,9 +32,16 @@ func open(t *testing.T, server http.Handler) *s3bucket.Bucket {
 	t.Helper()
 	listener := httptest.NewServer(server)
 	t.Cleanup(listener.Close)
+	return at(listener.URL, s3bucket.NewHTTPClient())
+}
+
+// at returns the bucket "acme" of an endpoint, with checksums as the SDK's own configuration has them.
+func at(endpoint string, client aws.HTTPClient) *s3bucket.Bucket {
 	return s3bucket.New(s3bucket.NewClient(aws.Config{
-		Region: "us-east-1", BaseEndpoint: &listener.URL, HTTPClient: s3bucket.NewHTTPClient(),
-		Credentials: credentials.NewStaticCredentialsProvider("key", secretKey, ""),
+		Region: "us-east-1", BaseEndpoint: &endpoint, HTTPClient: client,
+		Credentials:                credentials.NewStaticCredentialsProvider("key", secretKey, ""),
+		RequestChecksumCalculation: aws.RequestChecksumCalculationWhenSupported,
+		ResponseChecksumValidation: aws.ResponseChecksumValidationWhenSupported,
 	}, true), "acme")
 }
 
@@ -360,6 +367,59 @@ func TestASlowListingIsDatedByItsBeginning(t *testing.T) {
 			listing, err := b.List(t.Context(), "")
 			require.NoError(t, err)
 			require.Equal(t, time.Date(2026, 11, 3, 12, 0, want, 0, time.UTC), listing.Time)
+		})
+	}
+}
+
+// TestUploadsOverTLS: only there the SDK frames a body in chunks and sends its checksum behind it, as it does to S3.
+func TestUploadsOverTLS(t *testing.T) {
+	var framed atomic.Int64
+	server := s3server.New("acme")
+	listener := httptest.NewTLSServer(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		if r.Header.Get("X-Amz-Trailer") != "" {
+			framed.Add(1)
+		}
+		server.ServeHTTP(w, r)
+	}))
+	t.Cleanup(listener.Close)
+	trusting := s3bucket.NewHTTPClient().WithTransportOptions(func(transport *http.Transport) {
+		transport.TLSClientConfig = listener.Client().Transport.(*http.Transport).TLSClientConfig
+	})
+	b := at(listener.URL, trusting)
+	for i, test := range []struct {
+		size int
+		when bucket.Condition
+	}{{0, bucket.Always}, {5, bucket.Always}, {13 << 20, bucket.Always}, {5, bucket.IfAbsent()}} {
+		key, content := fmt.Sprint("bundle ", i), strings.Repeat("x", test.size)
+		version, err := b.Put(t.Context(), key, io.MultiReader(strings.NewReader(content)), test.when)
+		require.NoError(t, err)
+		got, _, err := bucket.Read(t.Context(), b, key, version, int64(test.size))
+		require.NoError(t, err)
+		require.True(t, content == string(got), key)
+	}
+	require.Equal(t, int64(5), framed.Load(), "two small ones and three parts; an empty one is not")
+}
+
+func TestAWrongChecksumIsAnError(t *testing.T) {
+	for name, checksum := range map[string]string{"right": "NhCmhg==", "wrong": "AAAAAA=="} { // CRC32 of "hello"
+		t.Run(name, func(t *testing.T) {
+			b := open(t, http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+				w.Header().Set("ETag", `"e"`)
+				if r.Header.Get("Range") != "" { // the reader tries to go on at the end
+					refusal(http.StatusRequestedRangeNotSatisfiable, "InvalidRange").ServeHTTP(w, r)
+					return
+				}
+				w.Header().Set("X-Amz-Checksum-Crc32", checksum)
+				fmt.Fprint(w, "hello")
+			}))
+			content, _, err := bucket.Read(t.Context(), b, "dags/a.py", "", 5)
+			if name == "right" {
+				require.NoError(t, err)
+				require.Equal(t, "hello", string(content))
+				return
+			}
+			require.ErrorContains(t, err, "s3://acme/dags/a.py at byte 5: ")
+			require.ErrorContains(t, err, "checksum did not match")
 		})
 	}
 }

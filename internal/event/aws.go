@@ -114,7 +114,8 @@ func s3Kind(name string) (kind Kind, known bool) {
 			return Restored, true
 		}
 		return "", true
-	case "ObjectTagging", "ObjectAcl", "Replication", "LifecycleTransition", "IntelligentTiering", "ReducedRedundancyLostObject":
+	case "ObjectTagging", "ObjectAcl", "ObjectAnnotation", "ObjectRetention", "Replication", "LifecycleTransition", "IntelligentTiering",
+		"ReducedRedundancyLostObject":
 		return "", true
 	}
 	return "", false
@@ -155,6 +156,10 @@ func eventBridgeKind(detailType string) (kind Kind, known bool) {
 		return Restored, true
 	case "Object Restore Initiated", "Object Restore Expired", "Object Storage Class Changed", "Object Access Tier Changed",
 		"Object ACL Updated", "Object Tags Added", "Object Tags Deleted":
+		return "", true
+	}
+	// What S3 may say of annotations and retention periods is documented for its notifications only, so any verb will do.
+	if strings.HasPrefix(detailType, "Object Annotation ") || strings.HasPrefix(detailType, "Object Retention ") {
 		return "", true
 	}
 	return "", false

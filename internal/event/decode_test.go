@@ -4,6 +4,7 @@ import (
 	"fmt"
 	"os"
 	"path/filepath"
+	"slices"
 	"strings"
 	"testing"
 	"time"
@@ -108,16 +109,13 @@ var expected = map[string][]message{
 }
 
 func TestDecodeRecorded(t *testing.T) {
-	files, err := filepath.Glob(filepath.Join(recorded, "*.json"))
-	require.NoError(t, err)
-	require.Len(t, files, len(expected), "an expectation for each file, and a file for each expectation")
-	for _, file := range files {
-		name := strings.TrimSuffix(filepath.Base(file), ".json")
+	payloads := recordings(t)
+	require.Len(t, payloads, len(expected), "an expectation for each file, and a file for each expectation")
+	for file, payload := range payloads {
+		name := strings.TrimSuffix(file, ".json")
 		t.Run(name, func(t *testing.T) {
 			want, ok := expected[name]
 			require.True(t, ok, "no expectation for this file")
-			payload, err := os.ReadFile(file)
-			require.NoError(t, err)
 			batch, err := Decode(payload)
 			require.NoError(t, err)
 			require.Equal(t, strings.HasPrefix(name, "sqs"), batch.Queue)
@@ -137,6 +135,43 @@ func TestDecodeRecorded(t *testing.T) {
 				require.NotContains(t, m.Err.Error(), "hunter2", "contents stay out of errors")
 			}
 		})
+	}
+}
+
+// TestRecordingsSayWhereTheyCameFrom: the first column of the README's table names each file, or a pattern that it matches.
+func TestRecordingsSayWhereTheyCameFrom(t *testing.T) {
+	readme, err := os.ReadFile(filepath.Join(recorded, "README.md"))
+	require.NoError(t, err)
+	var patterns []string
+	for line := range strings.Lines(string(readme)) {
+		cells := strings.Split(line, "|")
+		if len(cells) > 2 {
+			for i, part := range strings.Split(cells[1], "`") {
+				if i%2 == 1 { // between backquotes
+					patterns = append(patterns, part)
+				}
+			}
+		}
+	}
+	for file := range recordings(t) {
+		name := strings.TrimSuffix(file, ".json")
+		require.True(t, slices.ContainsFunc(patterns, func(pattern string) bool {
+			matched, err := filepath.Match(pattern, name)
+			require.NoError(t, err)
+			return matched
+		}), "%s is not in the README's table", file)
+	}
+}
+
+// TestEventBridgeChangesThatLeaveTheContents: a rule for everything of S3 delivers these too.
+func TestEventBridgeChangesThatLeaveTheContents(t *testing.T) {
+	for _, detailType := range []string{
+		"Object Restore Initiated", "Object Restore Expired", "Object Storage Class Changed", "Object Access Tier Changed",
+		"Object ACL Updated", "Object Tags Added", "Object Tags Deleted", "Object Annotation Added", "Object Retention Updated",
+	} {
+		batch, err := Decode(fmt.Appendf(nil, `{"source":"aws.s3","detail-type":%q,"detail":{}}`, detailType))
+		require.NoError(t, err)
+		require.Equal(t, Batch{Messages: []Message{{}}}, batch, detailType)
 	}
 }
 
@@ -173,6 +208,9 @@ func TestDecodeOddities(t *testing.T) {
 		{"nested too deeply", nested, fails("more than 4 envelopes")},
 		{"a doubled field", `{"route":"dev","route":"prod"}`, manual},
 		{"an event name in another case", `{"event":"s3:TestEvent"}`, fails(`no known event: an object with the fields "event"`)},
+		{"another event of that form", `{"Service":"Amazon S3","Event":"s3:Other"}`, fails(`the fields "Event", "Service"`)},
+		{"a time of another zone", `{"source":"aws.events","detail-type":"Scheduled Event","time":"2026-03-01T10:05:00+01:00"}`,
+			good(Event{Kind: Schedule, Time: scheduled})},
 		{"a route and more", `{"route":"prod","colour":"red"}`, fails(`the fields "colour", "route"`)},
 		{"a null route", `{"route":null}`, fails(`"route" must be`)},
 		{"records of another type", `{"Records":{"a":1}}`, fails(`"Records" is no list of objects`)},

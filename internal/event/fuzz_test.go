@@ -3,8 +3,6 @@ package event
 import (
 	"encoding/json"
 	"net/url"
-	"os"
-	"path/filepath"
 	"testing"
 	"time"
 	"unicode/utf8"
@@ -12,40 +10,39 @@ import (
 	"github.com/stretchr/testify/require"
 )
 
-// FuzzDecode: whatever comes, Decode ends with an error or with messages that are either good or failed.
+// FuzzDecode: whatever comes, Decode ends with an error or with sound messages.
 func FuzzDecode(f *testing.F) {
-	files, err := filepath.Glob(filepath.Join(recorded, "*.json"))
-	require.NoError(f, err)
-	for _, file := range files {
-		payload, err := os.ReadFile(file)
-		require.NoError(f, err)
+	for _, payload := range recordings(f) {
 		f.Add(payload)
 	}
-	f.Fuzz(func(t *testing.T, payload []byte) {
-		batch, err := Decode(payload)
-		if err != nil {
-			require.Empty(t, batch.Messages)
-			return
-		}
-		require.NotEmpty(t, batch.Messages)
-		require.True(t, batch.Queue || len(batch.Messages) == 1)
-		for _, m := range batch.Messages {
-			require.True(t, m.Err == nil || len(m.Events) == 0)
-			require.True(t, batch.Queue || m.ID == "")
-			for _, e := range m.Events {
-				require.Equal(t, time.UTC, e.Time.Location())
-				switch e.Kind {
-				case Created, Removed, Restored:
-					require.True(t, e.Scheme == "s3" && e.Bucket != "" && e.Key != "" && e.Route == "")
-				case Schedule, Manual:
-					require.True(t, e.Scheme == "" && e.Bucket == "" && e.Key == "")
-				case Test:
-				default:
-					t.Errorf("kind %q", e.Kind)
-				}
+	f.Fuzz(func(t *testing.T, payload []byte) { requireSound(t, payload) })
+}
+
+// requireSound decodes payload: to an error, or to messages that are each either good, with complete events, or failed.
+func requireSound(t *testing.T, payload []byte) {
+	batch, err := Decode(payload)
+	if err != nil {
+		require.Empty(t, batch.Messages)
+		return
+	}
+	require.NotEmpty(t, batch.Messages)
+	require.True(t, batch.Queue || len(batch.Messages) == 1)
+	for _, m := range batch.Messages {
+		require.True(t, m.Err == nil || len(m.Events) == 0)
+		require.True(t, batch.Queue || m.ID == "")
+		for _, e := range m.Events {
+			require.Equal(t, time.UTC, e.Time.Location())
+			switch e.Kind {
+			case Created, Removed, Restored:
+				require.True(t, e.Scheme == "s3" && e.Bucket != "" && e.Key != "" && e.Route == "")
+			case Schedule, Manual:
+				require.True(t, e.Scheme == "" && e.Bucket == "" && e.Key == "")
+			case Test:
+			default:
+				t.Errorf("kind %q", e.Kind)
 			}
 		}
-	})
+	}
 }
 
 // FuzzKey: every key comes out as it is in the bucket: any bytes out of an S3 notification, any text out of EventBridge, through SNS and

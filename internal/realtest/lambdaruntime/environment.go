@@ -6,7 +6,6 @@
 package lambdaruntime
 
 import (
-	"bytes"
 	"context"
 	"fmt"
 	"net"
@@ -23,7 +22,8 @@ const defaultInitTimeout = 10 * time.Second // Lambda's own
 // Options say what to run.
 type Options struct {
 	Binary string // path of the bootstrap executable; required
-	// Env is added to what Lambda itself sets, as NAME=value; it wins over that. Nothing else is inherited.
+	// Env is added to what Lambda itself sets, as NAME=value; it wins over that. Nothing is inherited, and the AWS
+	// credentials that Lambda would set must be given here.
 	Env          []string
 	MemoryMB     int           // told to the function, not enforced; default 512
 	FunctionName string        // default "dagbucket"
@@ -36,7 +36,7 @@ type Environment struct {
 	options Options
 	command *exec.Cmd
 	server  *http.Server
-	logs    logBuffer
+	logs    *logFile
 	started time.Time
 
 	queue      chan *invocation // handed from Invoke to the process's request for work
@@ -86,14 +86,19 @@ func Start(ctx context.Context, options Options) (*Environment, error) {
 		options: options, queue: make(chan *invocation), ready: make(chan struct{}), initFailed: make(chan struct{}),
 		exited: make(chan struct{}), invoking: make(chan struct{}, 1),
 	}
+	if e.logs, err = newLogFile(); err != nil {
+		return nil, err
+	}
 	listener, err := net.Listen("tcp", "127.0.0.1:0")
 	if err != nil {
+		e.logs.close()
 		return nil, err
 	}
 	e.server = &http.Server{Handler: e.routes(), ReadHeaderTimeout: time.Minute}
 	go func() { _ = e.server.Serve(listener) }() // ends with the process
 	if err := e.startProcess(listener.Addr().String()); err != nil {
 		_ = e.server.Close()
+		e.logs.close()
 		return nil, fmt.Errorf("start %s: %w", binary, err)
 	}
 	unwatch := context.AfterFunc(ctx, e.Kill)
@@ -108,9 +113,8 @@ func (e *Environment) startProcess(api string) error {
 	e.command = exec.Command(e.options.Binary)
 	e.command.Dir = filepath.Dir(e.options.Binary)
 	e.command.Env = append(e.environ(api), e.options.Env...)
-	e.command.Stdout, e.command.Stderr = &e.logs, &e.logs
-	e.command.WaitDelay = time.Second // a child of the process may hold the pipe open
-	e.mu.Lock()                       // its first request may come before Start returns
+	e.command.Stdout, e.command.Stderr = e.logs.file, e.logs.file
+	e.mu.Lock() // its first request may come before Start returns
 	defer e.mu.Unlock()
 	e.started = time.Now()
 	if err := e.command.Start(); err != nil {
@@ -119,6 +123,7 @@ func (e *Environment) startProcess(api string) error {
 	go func() {
 		_ = e.command.Wait() // how it ended is in ProcessState
 		close(e.exited)
+		e.logs.close()
 		_ = e.server.Close()
 	}()
 	return nil
@@ -166,7 +171,7 @@ func (e *Environment) awaitInit(ctx context.Context) error {
 	e.Kill()
 	e.mu.Lock()
 	defer e.mu.Unlock()
-	return &InitError{State: state, Reported: e.initReport, Logs: e.logs.copy()}
+	return &InitError{State: state, Reported: e.initReport, Logs: e.logs.since(0)}
 }
 
 // Kill ends the process at once, as Lambda does without a signal, and returns when it is gone. An invocation under way ends as
@@ -194,26 +199,8 @@ func (e *Environment) InitDuration() time.Duration {
 	return e.initDuration
 }
 
-// Logs is what the process wrote to its standard output and standard error so far.
-func (e *Environment) Logs() []byte { return e.logs.copy() }
+// Logs is what the process wrote to its standard output and standard error so far, complete up to its last request.
+func (e *Environment) Logs() []byte { return e.logs.since(0) }
 
 // exitState says how the process ended; only for one that did.
 func (e *Environment) exitState() string { return e.command.ProcessState.String() }
-
-// logBuffer collects output while others read it.
-type logBuffer struct {
-	mu      sync.Mutex
-	content bytes.Buffer
-}
-
-func (b *logBuffer) Write(p []byte) (int, error) {
-	b.mu.Lock()
-	defer b.mu.Unlock()
-	return b.content.Write(p)
-}
-
-func (b *logBuffer) copy() []byte {
-	b.mu.Lock()
-	defer b.mu.Unlock()
-	return bytes.Clone(b.content.Bytes())
-}

@@ -26,6 +26,7 @@ type Result struct {
 	TimedOut      bool
 	Crashed       bool          // the process ended, by itself or by Kill, before it asked for more work
 	Duration      time.Duration // from handing the payload out to the answer posted, or to the end of the process
+	Logs          []byte        // what the process wrote from then until it asked for more work or ended
 }
 
 // invocation is guarded by its environment's mu, apart from the channels.
@@ -37,6 +38,7 @@ type invocation struct {
 	idle    chan struct{} // closed when the process asks for more work
 
 	started  time.Time
+	logStart int64 // where its part of the log begins
 	answered bool
 	result   Result
 }
@@ -60,7 +62,11 @@ func (e *Environment) Invoke(ctx context.Context, payload []byte, timeout time.D
 		return Result{}, ctx.Err()
 	}
 	<-inv.handed
-	return e.await(ctx, inv)
+	result, err := e.await(ctx, inv)
+	if err == nil {
+		result.Logs = e.logs.since(inv.logStart)
+	}
+	return result, err
 }
 
 func (e *Environment) await(ctx context.Context, inv *invocation) (Result, error) {
@@ -140,6 +146,7 @@ func (e *Environment) serveNext(w http.ResponseWriter, r *http.Request) {
 		return
 	}
 	e.mu.Lock()
+	inv.logStart = e.logs.size()
 	inv.started = time.Now()
 	e.current = inv
 	e.mu.Unlock()

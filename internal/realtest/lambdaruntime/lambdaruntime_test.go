@@ -62,13 +62,30 @@ func TestInvokeAnswers(t *testing.T) {
 	}
 	require.Greater(t, e.InitDuration(), time.Duration(0))
 	require.Greater(t, e.PeakRSS(), int64(1<<20))
-	require.Contains(t, string(e.Logs()), "to standard output\nto standard error\n")
 	before := e.PeakRSS()
 	e.Stop()
 	e.Stop()
 	require.GreaterOrEqual(t, e.PeakRSS(), before)
 	_, err := e.Invoke(t.Context(), []byte(`{}`), ample)
 	require.ErrorIs(t, err, ErrEnded)
+}
+
+// TestLogsAreComplete would fail now and then if the log came through a pipe that somebody still has to read.
+func TestLogsAreComplete(t *testing.T) {
+	const atInit = "to standard output\nto standard error\n"
+	for range 20 {
+		e := start(t)
+		require.Equal(t, atInit, string(e.Logs()))
+		for _, text := range []string{"first", "second"} {
+			r, err := e.Invoke(t.Context(), fmt.Appendf(nil, `{"do":"say","text":%q}`, text), ample)
+			require.NoError(t, err)
+			require.Equal(t, text+"\n"+text+"\n", string(r.Logs))
+		}
+		const all = atInit + "first\nfirst\nsecond\nsecond\n"
+		require.Equal(t, all, string(e.Logs()))
+		e.Stop()
+		require.Equal(t, all, string(e.Logs()), "they can be read after the end too")
+	}
 }
 
 func TestPeakRSSIsTheFunctionsOwn(t *testing.T) {
@@ -141,6 +158,7 @@ func TestInvokeIsKilledAtItsDeadline(t *testing.T) {
 	require.True(t, r.TimedOut)
 	require.False(t, r.Crashed)
 	require.Contains(t, r.FunctionError, "Task timed out after 0.20 seconds")
+	require.Equal(t, "hanging\n", string(r.Logs))
 	require.GreaterOrEqual(t, r.Duration, timeout)
 	require.True(t, gone(e))
 }

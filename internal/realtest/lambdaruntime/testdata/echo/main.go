@@ -37,7 +37,7 @@ func main() {
 }
 
 func handle(ctx context.Context, payload json.RawMessage) (any, error) {
-	var ask struct{ Do string }
+	var ask struct{ Do, Text string }
 	if err := json.Unmarshal(payload, &ask); err != nil {
 		return nil, err
 	}
@@ -47,6 +47,12 @@ func handle(ctx context.Context, payload json.RawMessage) (any, error) {
 	case "deadline":
 		deadline, _ := ctx.Deadline()
 		return time.Until(deadline).Milliseconds(), nil
+	case "say":
+		for _, to := range []*os.File{os.Stdout, os.Stderr} {
+			if _, err := fmt.Fprintln(to, ask.Text); err != nil {
+				return nil, err
+			}
+		}
 	case "fail":
 		return nil, errors.New("as you wish")
 	case "panic":

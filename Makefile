@@ -56,7 +56,7 @@ bench: $(TOOLS)/versitygw build/lambda/bootstrap ## measure the Lambda binary be
 fuzz: ## fuzz everything that parses, FUZZTIME each (default 30s)
 	@set -e; for pkg in $$(grep -rl --include='*_test.go' '^func Fuzz' internal | xargs -n1 dirname | sort -u); do \
 		for f in $$($(GO) test -list '^Fuzz' ./$$pkg | grep '^Fuzz'); do \
-			echo "== $$pkg $$f"; $(GO) test -run '^$$' -fuzz "^$$f$$" -fuzztime $${FUZZTIME:-30s} ./$$pkg; done; done
+			echo "== $$pkg $$f"; $(GO) test -run '^$$' -fuzz "^$$f$$" -fuzztime $${FUZZTIME:-30s} -fuzzminimizetime 10x ./$$pkg; done; done
 
 package: ## build build/lambda-amd64.zip and build/lambda-arm64.zip, reproducibly
 	@set -e; for arch in amd64 arm64; do \

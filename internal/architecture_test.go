@@ -40,7 +40,7 @@ const (
 
 // table has one line for each package, top down: a package imports only what stands below it. A line may be there before its package.
 var table = []rule{
-	{"functions/lambda", "internal/awswire internal/lambdahandler internal/service github.com/aws/aws-lambda-go " + belowWire + " " + awsSDK, "net/http"},
+	{"functions/lambda", "internal/awswire internal/lambdahandler internal/service github.com/aws/aws-lambda-go " + belowWire, "net/http"},
 	{"functions/cloudfunction", "internal/service github.com/GoogleCloudPlatform/functions-framework-go github.com/cloudevents/sdk-go " + belowWire + " " + googleSDK, ""},
 	{"functions/dagbucket", "internal/awswire internal/demo internal/service github.com/alecthomas/kong golang.org/x/term " + belowWire, ""},
 	{"internal/lambdazip", "", "net/http"},
@@ -72,8 +72,8 @@ var table = []rule{
 
 // homes says where a cloud's SDK may be imported, whatever the table says.
 var homes = map[string][]string{
-	"github.com/aws/aws-sdk-go-v2": {"functions/lambda", "internal/awswire", "internal/bucket/s3bucket", "internal/secret/awssecret"},
-	"github.com/aws/smithy-go":     {"functions/lambda", "internal/awswire", "internal/bucket/s3bucket", "internal/secret/awssecret"},
+	"github.com/aws/aws-sdk-go-v2": {"internal/awswire", "internal/bucket/s3bucket", "internal/secret/awssecret"},
+	"github.com/aws/smithy-go":     {"internal/awswire", "internal/bucket/s3bucket", "internal/secret/awssecret"},
 	"github.com/aws/aws-lambda-go": {"functions/lambda", "internal/event"},
 	"cloud.google.com/go":          {"functions/cloudfunction", "internal/bucket/gcsbucket"},
 	"google.golang.org/api":        {"functions/cloudfunction", "internal/bucket/gcsbucket"},

@@ -87,6 +87,7 @@ func (x *run) writePending(ctx context.Context, pending state.Deploy) error {
 // recordDeployed is step 10: it makes the pending deploy the live one.
 func (x *run) recordDeployed(ctx context.Context) error {
 	rec := x.record.Clone()
+	first := rec.Live == nil
 	rec.Promote(x.Clock.Now().UTC())
 	x.addRun(&rec, Deployed, "")
 	if err := x.step("record", func() error { return x.swap(ctx, rec) }); err != nil {
@@ -95,7 +96,9 @@ func (x *run) recordDeployed(ctx context.Context) error {
 	// A crash here leaves old bundles that the next deploy prunes.
 	x.reportRecord()
 	x.result.Outcome = Deployed
-	x.prune(ctx)
+	if !first { // nothing is older than a first deploy
+		x.prune(ctx)
+	}
 	return nil
 }
 

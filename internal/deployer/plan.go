@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"path"
 	"slices"
 	"strings"
 
@@ -79,6 +80,7 @@ func (x *run) planFiles(files []selection.File, conflicts []selection.Conflict, 
 	for _, p := range sortedKeys(b.live) {
 		b.remove(p)
 	}
+	b.leaveOutClashes()
 	b.sort()
 	return b.plan
 }
@@ -155,6 +157,38 @@ func (b *planner) remove(p string) {
 	}
 	delete(b.live, p)
 	b.plan.removed = append(b.plan.removed, p)
+}
+
+// leaveOutClashes leaves out new files that cannot lie beside a kept one, since one of the two would be a file and a directory.
+func (b *planner) leaveOutClashes() {
+	kept, parents := map[string]bool{}, map[string]bool{}
+	for _, n := range b.plan.kept {
+		kept[n.Path] = true
+		for dir := path.Dir(n.Path); dir != "."; dir = path.Dir(dir) {
+			parents[dir] = true
+		}
+	}
+	clashes := func(p string) bool {
+		if parents[p] {
+			return true
+		}
+		for dir := path.Dir(p); dir != "." && len(kept) > 0; dir = path.Dir(dir) {
+			if kept[dir] {
+				return true
+			}
+		}
+		return false
+	}
+	b.plan.items = slices.DeleteFunc(b.plan.items, func(it item) bool {
+		if it.object == nil || !clashes(it.path) {
+			return false
+		}
+		b.plan.bytes -= it.object.Size
+		b.plan.added = slices.DeleteFunc(b.plan.added, func(p string) bool { return p == it.path })
+		b.plan.leftOut = append(b.plan.leftOut, Note{Path: it.path, Key: it.object.Key, Reason: selection.ReasonUnsafe,
+			Message: "a file that is kept is a directory of it, or lies in a directory of its name"})
+		return true
+	})
 }
 
 func (b *planner) sort() {

@@ -231,6 +231,38 @@ func TestARemovalNeedsTwoListings(t *testing.T) {
 	require.Equal(t, []string{"dags/1.py", "dags/busy.py"}, paths(w.live()))
 }
 
+// TestANewFileBesideAKeptOne must not give an archive where one path is a file and a directory.
+func TestANewFileBesideAKeptOne(t *testing.T) {
+	for name, c := range map[string]struct{ kept, added string }{
+		"a directory": {"dags/a/b.py", "dags/a"},
+		"a file":      {"dags/a", "dags/a/b/c.py"},
+	} {
+		t.Run(name, func(t *testing.T) {
+			w := newWorld(t)
+			w.put(c.kept, "kept")
+			w.put("dags/busy.py", "0")
+			w.requireOutcome(deployer.Deployed, w.sync())
+			w.put("dags/busy.py", "1")
+			n := 0
+			w.clock.onSleep = func() {
+				n++
+				w.put("dags/busy.py", fmt.Sprint(n))
+				if w.clock.slept == 3*time.Minute {
+					w.delete(c.kept)
+					w.put(c.added, "new")
+				}
+			}
+			r := w.requireOutcome(deployer.Deployed, w.route.Sync(context.Background(), nil))
+			require.Equal(t, []string{c.kept, "dags/busy.py"}, paths(w.live()))
+			require.Equal(t, c.added, r.LeftOut[0].Path)
+			require.Empty(t, r.Added)
+			w.clock.onSleep = nil
+			w.requireOutcome(deployer.Deployed, w.sync())
+			require.Equal(t, w.shown(), w.live())
+		})
+	}
+}
+
 func TestHeld(t *testing.T) {
 	deployed := func(t *testing.T) *world {
 		w := newWorld(t)

@@ -20,13 +20,13 @@ func readClass(pattern string) (set class, length int, err error) {
 	for first := i; i < len(pattern); {
 		if pattern[i] == ']' && i > first {
 			if !set.keepUsable(negated) {
-				return set, 0, fmt.Errorf("%s matches nothing that a file name has", pattern[:i+1])
+				return set, 0, fmt.Errorf("%s matches nothing that a file name has", shortened(pattern[:i+1]))
 			}
 			return set, i + 1, nil
 		}
 		if name, ok := className(pattern[i:]); ok {
 			if !set.addNamed(name) {
-				return set, 0, fmt.Errorf("there is no class [:%s:]: use alnum, alpha, digit, lower, punct, upper or xdigit", name)
+				return set, 0, fmt.Errorf("there is no class [:%s:]: use alnum, alpha, digit, lower, punct, upper or xdigit", shortened(name))
 			}
 			i += len("[:") + len(name) + len(":]")
 			low = -1

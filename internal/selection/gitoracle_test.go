@@ -2,6 +2,7 @@ package selection
 
 import (
 	"bytes"
+	"io"
 	"math/rand/v2"
 	"os"
 	"os/exec"
@@ -23,41 +24,38 @@ type ignoreCase struct {
 func gitIgnores(t testing.TB, cases []ignoreCase) [][]bool {
 	t.Helper()
 	root := t.TempDir()
-	var asked bytes.Buffer
+	var asked []byte
 	for i, c := range cases {
 		folder := filepath.Join(root, strconv.Itoa(i))
 		require.NoError(t, os.Mkdir(folder, 0o755))
 		require.NoError(t, os.WriteFile(filepath.Join(folder, ".gitignore"), []byte(c.content), 0o644))
 		for _, p := range c.paths {
-			asked.WriteString(strconv.Itoa(i) + "/" + p + "\x00")
+			asked = append(asked, strconv.Itoa(i)+"/"+p+"\x00"...)
 		}
 	}
 	git(t, root, nil, "init", "--quiet")
-	out := git(t, root, &asked, "-c", "core.excludesFile=/dev/null", "-c", "core.ignoreCase=false",
-		"check-ignore", "--no-index", "--verbose", "--non-matching", "-z", "--stdin")
-	// One record a path: file, line, pattern, path; the first three are empty if nothing matches.
-	fields := strings.Split(strings.TrimSuffix(string(out), "\x00"), "\x00")
+	// Not --verbose: git 2.39 then reads freed memory, and often crashes, where a path is more than 24 folders deep.
+	out := git(t, root, bytes.NewReader(asked), "-c", "core.excludesFile=/dev/null", "-c", "core.ignoreCase=false", "check-ignore", "--no-index", "-z", "--stdin")
+	ignored := map[string]bool{}
+	for path := range strings.SplitSeq(strings.TrimSuffix(string(out), "\x00"), "\x00") {
+		require.True(t, path == "" || bytes.Contains(asked, []byte(path+"\x00")), "git answers with paths as they were asked: %q", path)
+		ignored[path] = true
+	}
 	verdicts := make([][]bool, len(cases))
-	at := 0
 	for i, c := range cases {
 		for _, p := range c.paths {
-			require.Equal(t, strconv.Itoa(i)+"/"+p, fields[at+3], "git answers in the order of the questions")
-			verdicts[i] = append(verdicts[i], fields[at] != "" && !strings.HasPrefix(fields[at+2], "!"))
-			at += 4
+			verdicts[i] = append(verdicts[i], ignored[strconv.Itoa(i)+"/"+p])
 		}
 	}
-	require.Len(t, fields, at)
 	return verdicts
 }
 
-func git(t testing.TB, folder string, stdin *bytes.Buffer, args ...string) []byte {
+func git(t testing.TB, folder string, stdin io.Reader, args ...string) []byte {
 	t.Helper()
 	cmd := exec.Command("git", args...)
 	cmd.Dir = folder
 	cmd.Env = []string{"PATH=" + os.Getenv("PATH"), "HOME=" + folder, "GIT_CONFIG_NOSYSTEM=1", "LC_ALL=C"}
-	if stdin != nil {
-		cmd.Stdin = stdin
-	}
+	cmd.Stdin = stdin
 	var stderr bytes.Buffer
 	cmd.Stderr = &stderr
 	out, err := cmd.Output()

@@ -2,6 +2,8 @@ package selection
 
 import (
 	"fmt"
+	"maps"
+	"slices"
 	"strings"
 	"testing"
 
@@ -139,10 +141,10 @@ var ignoreFiles = map[string]string{
 func TestIgnoreIsAsGit(t *testing.T) {
 	t.Parallel()
 	var cases []ignoreCase
-	for name, content := range ignoreFiles {
-		_, err := ParseIgnore([]byte(content))
+	for _, name := range slices.Sorted(maps.Keys(ignoreFiles)) {
+		_, err := ParseIgnore([]byte(ignoreFiles[name]))
 		require.NoError(t, err, name)
-		cases = append(cases, ignoreCase{content, gitPaths(everyPath)})
+		cases = append(cases, ignoreCase{ignoreFiles[name], gitPaths(everyPath)})
 	}
 	requireAsGit(t, cases)
 }
@@ -188,6 +190,9 @@ func TestIgnoreRefusesWhatCannotWork(t *testing.T) {
 		"UTF-16, big endian":   {"\xfe\xff\x00f", "it is UTF-16"},
 		"several":              {"[\nok\n\\\n", `line 1: "[": a "[" lacks its "]": add it, or write "\[" for the character itself; line 3: "\\": a backslash`},
 		"too many to list":     {strings.Repeat("[\n", 9), "; and 4 more"},
+		"long pattern":         {strings.Repeat("x", 60_000) + "[", `line 1: "` + strings.Repeat("x", 100) + `…": a "[" lacks`},
+		"long class":           {"[" + strings.Repeat("/", 60_000) + "]", `…": [` + strings.Repeat("/", 99) + "… matches nothing"},
+		"long class name":      {"[[:" + strings.Repeat("z", 60_000) + ":]]", "there is no class [:" + strings.Repeat("z", 100) + "…:]"},
 		"too large":            {strings.Repeat("a", MaxIgnoreFile+1), "it has 65537 bytes, and at most 65536 are read"},
 	} {
 		t.Run(name, func(t *testing.T) {
@@ -195,6 +200,7 @@ func TestIgnoreRefusesWhatCannotWork(t *testing.T) {
 			i, err := ParseIgnore([]byte(c.content))
 			require.ErrorContains(t, err, c.want)
 			require.NotContains(t, err.Error(), "\n", "one line")
+			require.Less(t, len(err.Error()), 2_000)
 			require.Nil(t, i)
 		})
 	}

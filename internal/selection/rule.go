@@ -14,7 +14,7 @@ import (
 // rule is one pattern of an ignore file. A path matches if it begins with literal and glob matches the rest; both are bytewise.
 type rule struct {
 	line       int    // from 1
-	text       string // as written
+	text       string // as written, shortened
 	negated    bool
 	folderOnly bool
 	nameOnly   bool // looks at the last segment of a path only
@@ -51,11 +51,11 @@ func parseLine(line string) (*rule, error) {
 	if !utf8.ValidString(line) {
 		return nil, errors.New("not UTF-8: save the file as UTF-8")
 	}
-	r := &rule{text: trimSpaces(line)}
-	if at := strings.IndexFunc(r.text, unicode.IsControl); at >= 0 {
+	pattern := trimSpaces(line)
+	r := &rule{text: shortened(pattern)}
+	if strings.ContainsFunc(pattern, unicode.IsControl) {
 		return nil, fmt.Errorf("%q has a tab or another control character, which no path has: remove it", r.text)
 	}
-	pattern := r.text
 	pattern, r.negated = strings.CutPrefix(pattern, "!")
 	pattern, r.folderOnly = strings.CutSuffix(pattern, "/")
 	r.nameOnly = !strings.Contains(pattern, "/")
@@ -90,6 +90,19 @@ func trimSpaces(s string) string {
 		end = min(i+1, len(s))
 	}
 	return s[:end]
+}
+
+// shortened bounds what a message quotes: every path that a rule ignores repeats it.
+func shortened(s string) string {
+	const most = 100 // bytes
+	if len(s) <= most {
+		return s
+	}
+	end := most
+	for !utf8.RuneStart(s[end]) {
+		end--
+	}
+	return s[:end] + "…"
 }
 
 // toGlob translates a pattern of git, from its first wildcard on, into one of doublestar. They differ in this:

@@ -2,6 +2,7 @@ package selection
 
 import (
 	"fmt"
+	"slices"
 	"strings"
 	"testing"
 	"time"
@@ -77,7 +78,7 @@ func TestSelectShipsOrdinaryNamesUnchanged(t *testing.T) {
 		"é.py", "e\u0301.py", "Dag.py", "日本語/データ.py", "🎈/🎈.py", "a\u200db.py", "a\u00a0b.py", "a\u2028b.py", "\ufeffbom.py", "\ufffd.py", "نص.py",
 		"...", "..a", "a..", ".hidden", ".hidden/x.py", "a:b.py", "a*b?.py", "a|b.py", "<x>.py", "$HOME.py", "`x`.py", "-rf", "CON.py", "a;b.py", "x=1/y.py",
 		".airflowignore", "sub/.airflowignore", "sub/.dagbucketignore", ".gitignore", ".gitkeep", ".github/x.yml", "git/x.py", ".env", "__init__.py",
-		"x.zip", "x.sql", "x.yaml", "x.tmp", "x.bak", "x.part", "x.orig", "x.save", "x.swp", "x.partial", "header.template.partial", "x.12345678.partials", "pycache/x.py", "__pycache__.py",
+		"x.zip", "x.sql", "x.yaml", "x.tmp", "x.bak", "x.part", "x.orig", "x.save", "x.swp", ".dagbucket-notes.md", "x.partial", "header.template.partial", "x.12345678.partials", "pycache/x.py", "__pycache__.py",
 		"x__pycache__/y.py", "__pycache__", ".git", "x.pyc.py", "x.pyd", "pyc", "x.pycs", "thumbs.db.py", "49130", "4913.py", "x4913", ".nfs_mount.py", ".nfs0123", "nfs.py", "DS_Store",
 		"_x.py", "__x.py", "fuse_hidden.py", "x_$folder$", "gcloud/tmp/x.py", "sub/gcloud/tmp/parallel_composite_uploads/x.py", "~x.py", "x~y.py", "#x", "x#", ".lock.x#", "gstmp.py",
 		strings.Repeat("s", 255), strings.Repeat(strings.Repeat("d", 99)+"/", 10) + strings.Repeat("f", 24),
@@ -115,6 +116,8 @@ func TestSelectExcludes(t *testing.T) {
 		"a/.dag.py.swp":                        "vim's copy of an open file",
 		".dag.py.swx":                          "vim's copy of an open file",
 		"a/4913":                               "vim's test whether it can write here",
+		".dag.swpx":                            "vim's test of how long names may be",
+		".dagbucket-123456.tmp":                "an unfinished file of dagbucket",
 		".dag.py.kate-swp":                     "Kate's copy of an open file",
 		".#dag.py":                             "Emacs' lock of an open file",
 		"#dag.py#":                             "Emacs' copy of an open file",
@@ -210,6 +213,14 @@ func TestSelectIgnores(t *testing.T) {
 	}, leftOut)
 }
 
+func TestSelectQuotesLongPatternsInPart(t *testing.T) {
+	t.Parallel()
+	_, leftOut := Select(Source{Ignore: parse(t, strings.Repeat("*", 99)+"é*\n")}, objects("é.py"))
+	require.Equal(t, "line 1 of .dagbucketignore: "+strings.Repeat("*", 99)+"…", leftOut[0].Message)
+	files, _ := Select(Source{Ignore: parse(t, strings.Repeat("*", 60_000)+"é\n")}, objects("é.py"))
+	require.Len(t, files, 1, "the whole pattern counts")
+}
+
 func TestAnIgnoreFileCannotBringBackWhatIsExcluded(t *testing.T) {
 	t.Parallel()
 	files, leftOut := Select(Source{Ignore: parse(t, "!*.pyc\n!*\n")}, objects("x.pyc", "a//b"))
@@ -268,22 +279,25 @@ func manyKeys(n int) []bucket.Object {
 
 const usualIgnoreFile = "*.log\n*.tmp\n/tests/\n**/fixtures/**\ndocs/**/*.md\nteam00?/area0[5-9]?/\n!keep.log\n.venv/\n*_draft*.py\n/scratch\n"
 
+// TestSelectingIsLinear compares 100,000 keys at once with a hundred times 1,000: the same work if it is linear, a hundred times
+// as much if it is quadratic. What is linear takes equally long in both, so a busy machine slows them alike.
 func TestSelectingIsLinear(t *testing.T) {
 	rules := parse(t, usualIgnoreFile)
-	fastest := func(n int) time.Duration {
-		list := manyKeys(n)
-		best := time.Hour
-		for range 5 {
-			start := time.Now()
-			files, _ := Select(Source{Prefix: "dags/", Ignore: rules}, list)
+	list := manyKeys(100_000)
+	timed := func(portion int) time.Duration {
+		start := time.Now()
+		for part := range slices.Chunk(list, portion) {
+			files, leftOut := Select(Source{Prefix: "dags/", Ignore: rules}, part)
 			merged, _, _ := Merge(files)
-			best = min(best, time.Since(start))
-			require.Len(t, merged, len(files))
+			require.Equal(t, len(part), len(merged)+len(leftOut))
 		}
-		return best
+		return time.Since(start)
 	}
-	small, large := fastest(10_000), fastest(100_000)
-	require.Less(t, large, 35*small, "ten times the keys: linear is 10, quadratic 100 times as long (%v, %v)", small, large)
+	inParts, atOnce := timed(1_000), timed(len(list))
+	for again := 0; again < 4 && atOnce >= 3*inParts; again++ {
+		inParts, atOnce = min(inParts, timed(1_000)), min(atOnce, timed(len(list)))
+	}
+	require.Less(t, atOnce, 3*inParts, "at once, and in a hundred parts")
 }
 
 func BenchmarkSelect(b *testing.B) {

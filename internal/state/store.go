@@ -132,14 +132,14 @@ func (s *Store) Discard(ctx context.Context, run string) error {
 
 // Stored returns the runs that have a bundle or a manifest in the state, oldest first.
 func (s *Store) Stored(ctx context.Context) ([]string, error) {
+	listing, err := s.bucket.List(ctx, s.prefix)
+	if err != nil {
+		return nil, err
+	}
 	var runs []string
-	for _, dir := range []string{"bundles/", "manifests/"} {
-		listing, err := s.bucket.List(ctx, s.prefix+dir)
-		if err != nil {
-			return nil, err
-		}
-		for _, o := range listing.Objects {
-			run, _, _ := strings.Cut(strings.TrimPrefix(o.Key, s.prefix+dir), ".")
+	for _, o := range listing.Objects {
+		dir, name, below := strings.Cut(strings.TrimPrefix(o.Key, s.prefix), "/")
+		if run, _, ok := strings.Cut(name, "."); below && ok && (dir == "bundles" || dir == "manifests") {
 			runs = append(runs, run)
 		}
 	}

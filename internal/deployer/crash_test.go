@@ -211,6 +211,7 @@ func TestAnOvertakenRunDoesNotFinalize(t *testing.T) {
 		require.Contains(t, []deployer.Outcome{deployer.Deployed, deployer.Unchanged}, r.Outcome, "overtaken %s: %s", name, r.Reason)
 		w.requireOutcome(deployer.Unchanged, w.sync())
 		require.Equal(t, map[string]string{"dags/1.py": "newer"}, w.live(), "overtaken %s", name)
+		require.LessOrEqual(t, len(w.stateKeys()), 1+2*w.astro.uploads, "overtaken %s: the record, and two objects for each upload: %v", name, w.stateKeys())
 		if excused {
 			return
 		}

@@ -33,6 +33,7 @@ func (x *run) pack(ctx context.Context) error {
 	x.stored = true // from here on there may be something of this run in the state
 	x.packed = new(packed)
 	return x.step("pack", func() error {
+		var failed error // the writer's own: the same error comes back from the storage, wrapped
 		g, ctx := errgroup.WithContext(ctx)
 		pr, pw := io.Pipe()
 		g.Go(func() error {
@@ -52,13 +53,17 @@ func (x *run) pack(ctx context.Context) error {
 				return nil
 			}
 			if err != nil {
+				failed = err
 				return err
 			}
 			x.packed.stored = true
 			return x.Store.PutManifest(ctx, x.id, x.packed.files)
 			// A crash here leaves a manifest, perhaps with its bundle; a later run prunes them.
 		})
-		return g.Wait()
+		if err := g.Wait(); failed == nil || errors.Is(failed, context.Canceled) {
+			return err
+		}
+		return failed
 	})
 }
 

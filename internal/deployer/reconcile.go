@@ -140,15 +140,7 @@ func (x *run) recogniseOwnDeploy(ctx context.Context) error {
 // recoverLive completes a rebuilt record from the manifest and the bundle, if the state still has them.
 func (x *run) recoverLive(ctx context.Context) error {
 	live := x.record.Live
-	err := x.readLive(ctx)
-	if err == nil {
-		live.BundleSize, err = x.Store.BundleSize(ctx, live.Run)
-	}
-	if errors.Is(err, bucket.ErrNotExist) {
-		x.live, x.liveKnown = nil, false
-		return nil
-	}
-	if err != nil {
+	if err := x.readLive(ctx); err != nil || !x.liveKnown {
 		return err
 	}
 	for _, f := range x.live {
@@ -157,15 +149,27 @@ func (x *run) recoverLive(ctx context.Context) error {
 			live.Bytes += f.Size
 		}
 	}
-	return nil
+	var err error
+	live.BundleSize, err = x.Store.BundleSize(ctx, live.Run)
+	if errors.Is(err, bucket.ErrNotExist) {
+		x.bundleGone = true
+		return nil
+	}
+	return err
 }
 
-// readLive reads the live manifest, once.
-func (x *run) readLive(ctx context.Context) (err error) {
+// readLive reads the live manifest, once. Without it nobody knows what is live.
+func (x *run) readLive(ctx context.Context) error {
 	if x.live != nil || x.record.Live == nil || !x.liveKnown {
 		return nil
 	}
-	x.live, err = x.Store.ReadManifest(ctx, x.record.Live.Manifest)
+	files, err := x.Store.ReadManifest(ctx, x.record.Live.Manifest)
+	if errors.Is(err, bucket.ErrNotExist) {
+		x.Log.Warn("the manifest of what is live is missing in the state", "route", x.Name, "error", err)
+		x.liveKnown = false
+		return nil
+	}
+	x.live = files
 	return err
 }
 

@@ -81,6 +81,9 @@ func (x *run) sync(ctx context.Context) error {
 }
 
 func (x *run) attempt(ctx context.Context) error {
+	if x.stored { // by an attempt that was overtaken
+		x.discard(ctx)
+	}
 	if err := x.reconcile(ctx); err != nil { // step 3
 		return err
 	}

@@ -370,6 +370,45 @@ func TestALostStateBucketRemovesNothing(t *testing.T) {
 	require.Equal(t, w.shown(), w.live())
 }
 
+func TestALostManifest(t *testing.T) {
+	lost := func() *world {
+		w := newWorld(t)
+		w.put("dags/1.py", "1")
+		w.put("dags/2.py", "2")
+		w.requireOutcome(deployer.Deployed, w.sync())
+		require.NoError(t, w.states.Delete(context.Background(), "prod/manifests/"+w.record().Live.Manifest+".jsonl.gz", ""))
+		return w
+	}
+	w := lost()
+	w.requireOutcome(deployer.Unchanged, w.sync())
+	w.put("dags/1.py", "1") // the same bytes again
+	w.requireOutcome(deployer.Unchanged, w.sync())
+	require.Len(t, w.astro.finalized, 1)
+	w.put("dags/3.py", "3")
+	w.requireOutcome(deployer.Deployed, w.sync())
+	require.Equal(t, w.shown(), w.live())
+
+	w = lost()
+	w.delete("dags/2.py")
+	w.put("dags/3.py", "3")
+	w.requireOutcome(deployer.Held, w.sync())
+	require.Len(t, w.live(), 2, "nobody knows what would go")
+}
+
+func TestALostRecordAndBundle(t *testing.T) {
+	w := newWorld(t)
+	w.put("dags/1.py", "1")
+	w.put("dags/2.py", "2")
+	w.requireOutcome(deployer.Deployed, w.sync())
+	require.NoError(t, w.states.Delete(context.Background(), "prod/bundles/"+w.record().Live.Run+".tar.gz", ""))
+	require.NoError(t, w.states.Delete(context.Background(), "prod/record.json", ""))
+	w.put("dags/3.py", "3")
+	w.delete("dags/1.py")
+	r := w.requireOutcome(deployer.Deployed, w.sync())
+	require.Equal(t, []string{"dags/1.py"}, r.Removed)
+	require.Equal(t, w.shown(), w.live())
+}
+
 func TestARecordOfAnotherTargetCountsAsNone(t *testing.T) {
 	w := newWorld(t)
 	w.put("dags/1.py", "1")

@@ -95,12 +95,7 @@ func TestARunKilledAtAnyStep(t *testing.T) {
 		},
 		"a pending deploy is live": func(w *world) {
 			w.put("dags/1.py", "1")
-			w.astro.fault = func(call string, after bool) error {
-				if call == "finalize" && after {
-					return errKilled
-				}
-				return nil
-			}
+			w.astro.fault = failing("finalize")
 			w.requireOutcome(deployer.Failed, w.sync())
 			w.astro.fault = nil
 			w.put("dags/2.py", "2")
@@ -325,15 +320,20 @@ func TestArchivedObjects(t *testing.T) {
 	require.Equal(t, map[string]string{"dags/1.py": "1", "dags/2.py": "2", "dags/4.py": "4"}, w.live())
 }
 
-func TestAPendingDeployThatIsLiveIsNotDeployedAgain(t *testing.T) {
-	w := newWorld(t)
-	w.put("dags/1.py", "1")
-	w.astro.fault = func(call string, after bool) error {
-		if call == "finalize" && after {
+// failing lets one kind of call fail after it took effect.
+func failing(kind string) func(call string, after bool) error {
+	return func(call string, after bool) error {
+		if call == kind && after {
 			return errKilled
 		}
 		return nil
 	}
+}
+
+func TestAPendingDeployThatIsLiveIsNotDeployedAgain(t *testing.T) {
+	w := newWorld(t)
+	w.put("dags/1.py", "1")
+	w.astro.fault = failing("finalize")
 	r := w.requireOutcome(deployer.Failed, w.sync())
 	require.True(t, r.Retryable)
 	w.astro.fault = nil
@@ -349,12 +349,7 @@ func TestAFailedRunLeavesTheStateAsItWas(t *testing.T) {
 	w.requireOutcome(deployer.Deployed, w.sync())
 	before := w.stateKeys()
 	w.put("dags/2.py", "2")
-	w.astro.fault = func(call string, after bool) error {
-		if call == "upload" {
-			return errKilled
-		}
-		return nil
-	}
+	w.astro.fault = failing("upload")
 	w.requireOutcome(deployer.Failed, w.sync())
 	require.Equal(t, before, w.stateKeys())
 }

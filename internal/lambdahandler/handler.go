@@ -101,8 +101,9 @@ func (h *Handler) handle(ctx context.Context, batch event.Batch) service.Report 
 	if err == nil {
 		return s.Handle(ctx, batch)
 	}
-	h.log.Error("cannot set up; no route was run", "error", err)
-	result := deployer.Result{Outcome: deployer.Failed, Reason: err.Error(), Err: err, Retryable: !deployer.Permanent(err)}
+	result := deployer.Result{Outcome: deployer.Failed, Reason: "cannot set up, so no route was run: " + err.Error(), Err: err,
+		Retryable: !deployer.Permanent(err)}
+	h.log.LogAttrs(ctx, slog.LevelError, service.SummaryMessage, append(service.Summary(result, 0), Metrics(result)...)...)
 	report := service.Report{Results: []deployer.Result{result}}
 	for i, m := range batch.Messages {
 		if m.Err != nil || result.Retryable {

@@ -1,6 +1,7 @@
 package lambdahandler_test
 
 import (
+	"bytes"
 	"context"
 	"encoding/json"
 	"errors"
@@ -42,6 +43,21 @@ func TestWiringThatWillNotPassIsAcknowledged(t *testing.T) {
 	encoded, err := json.Marshal(answer)
 	require.NoError(t, err)
 	require.Contains(t, string(encoded), "routes[0].deployment: missing")
+}
+
+func TestWiringThatFailsIsAMetricToo(t *testing.T) {
+	var log bytes.Buffer
+	h := lambdahandler.New(func(context.Context) (*service.Service, error) { return nil, errors.New("no configuration") },
+		slog.New(slog.NewJSONHandler(&log, nil)))
+	_, err := h.Handle(t.Context(), json.RawMessage(`{}`))
+	require.Error(t, err)
+	var line map[string]any
+	require.NoError(t, json.Unmarshal(log.Bytes(), &line), "one line")
+	require.Equal(t, "failed", line["outcome"])
+	require.Equal(t, 1.0, line["failed"])
+	for _, m := range line["_aws"].(map[string]any)["CloudWatchMetrics"].([]any)[0].(map[string]any)["Metrics"].([]any) {
+		require.Contains(t, line, m.(map[string]any)["Name"], "every metric has its value in the line")
+	}
 }
 
 func TestNoJSONIsAnError(t *testing.T) {

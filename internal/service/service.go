@@ -136,12 +136,7 @@ func (s *Service) Sync(ctx context.Context, r *deployer.Route, events []time.Tim
 }
 
 func (s *Service) logSummary(r deployer.Result, took time.Duration) {
-	attrs := []slog.Attr{
-		slog.String("route", r.Route), slog.String("outcome", string(r.Outcome)), slog.String("reason", r.Reason),
-		slog.String("deployId", r.DeployID), slog.String("digest", r.Digest), slog.Int("files", r.Files), slog.Int64("bytes", r.Bytes),
-		slog.Int("added", len(r.Added)), slog.Int("modified", len(r.Modified)), slog.Int("removed", len(r.Removed)),
-		slog.Int("kept", len(r.Kept)), slog.Int("leftOut", len(r.LeftOut)), slog.Float64("seconds", took.Seconds()),
-	}
+	attrs := Summary(r, took)
 	if s.deps.SummaryAttrs != nil {
 		attrs = append(attrs, s.deps.SummaryAttrs(r)...)
 	}
@@ -152,7 +147,20 @@ func (s *Service) logSummary(r deployer.Result, took time.Duration) {
 	case deployer.Held:
 		level = slog.LevelWarn
 	}
-	s.deps.Log.LogAttrs(context.Background(), level, "run", attrs...)
+	s.deps.Log.LogAttrs(context.Background(), level, SummaryMessage, attrs...)
+}
+
+// SummaryMessage marks the one line that is logged for each run.
+const SummaryMessage = "run"
+
+// Summary is what that line says.
+func Summary(r deployer.Result, took time.Duration) []slog.Attr {
+	return []slog.Attr{
+		slog.String("route", r.Route), slog.String("outcome", string(r.Outcome)), slog.String("reason", r.Reason),
+		slog.String("deployId", r.DeployID), slog.String("digest", r.Digest), slog.Int("files", r.Files), slog.Int64("bytes", r.Bytes),
+		slog.Int("added", len(r.Added)), slog.Int("modified", len(r.Modified)), slog.Int("removed", len(r.Removed)),
+		slog.Int("kept", len(r.Kept)), slog.Int("leftOut", len(r.LeftOut)), slog.Float64("seconds", took.Seconds()),
+	}
 }
 
 // Report is what became of a batch.

@@ -110,7 +110,9 @@ func (x *run) recordUnchanged(ctx context.Context) error {
 		rec.Supersede(rec.Pending.TarballVersion)
 		rec.Pending = nil
 	}
+	replaced := ""
 	if rec.Live != nil && rec.Live.Revision != x.view.revision {
+		replaced = rec.Live.Manifest
 		if err := x.renewManifest(ctx, rec.Live); err != nil {
 			return err
 		}
@@ -126,7 +128,10 @@ func (x *run) recordUnchanged(ctx context.Context) error {
 	if err != nil {
 		return err
 	}
-	// A crash here leaves nothing open.
+	// A crash here leaves the manifest that was replaced; a later deploy prunes it.
+	if replaced != "" && replaced != rec.Live.Run {
+		x.discardRun(ctx, replaced)
+	}
 	x.reportRecord()
 	x.result.Added, x.result.Modified, x.result.Removed = nil, nil, nil
 	x.result.Outcome, x.result.Reason = Unchanged, x.drift

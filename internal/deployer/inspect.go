@@ -35,7 +35,8 @@ func (x *run) preview(ctx context.Context) error {
 	}
 	x.result.Outcome, x.result.Reason = Unchanged, x.drift
 	if x.isLive(x.view.revision) {
-		return x.reportLive(ctx)
+		x.reportLive(ctx)
+		return nil
 	}
 	err := x.makePlan(ctx)
 	x.report()
@@ -81,9 +82,7 @@ func (r *Route) Status(ctx context.Context) (Status, error) {
 	}
 	if s.Live != nil {
 		s.InSync = s.Live.TarballVersion == s.DesiredVersion
-		if err := x.reportLive(ctx); err != nil {
-			return Status{}, err
-		}
+		x.reportLive(ctx)
 	}
 	done := x.result.finish(new(bucket.Requests))
 	s.Kept, s.LeftOut = done.Kept, done.LeftOut

@@ -218,9 +218,15 @@ func (x *run) guard(files [][]selection.File) error {
 		return held("waiting for the first file: nothing to deploy below " + x.sourceList())
 	}
 	for i, s := range x.Sources {
-		if len(files[i]) == 0 && !x.AllowEmpty && (liveOf[s.URL] > 0 || !x.liveKnown) {
-			return held(fmt.Sprintf("%s is empty, and its %d live files stay: upload the files again, or set guard.allow_empty: true to let them go",
-				s.URL, liveOf[s.URL]))
+		if len(files[i]) > 0 || x.AllowEmpty {
+			continue
+		}
+		const repair = "upload the files again, or set guard.allow_empty: true to let them go"
+		if !x.liveKnown {
+			return held(fmt.Sprintf("%s is empty, and the state no longer tells what is live from it: %s", s.URL, repair))
+		}
+		if n := liveOf[s.URL]; n > 0 {
+			return held(fmt.Sprintf("%s is empty, and its %d live files stay: %s", s.URL, n, repair))
 		}
 	}
 	if n := len(x.plan.items); x.MaxFiles > 0 && n > x.MaxFiles {

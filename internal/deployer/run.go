@@ -122,7 +122,9 @@ func (x *run) collect(ctx context.Context) error {
 		return err
 	}
 	if x.isLive(x.view.revision) {
-		return x.reportLive(ctx)
+		x.plan = plan{}
+		x.reportLive(ctx)
+		return nil
 	}
 	if err := x.makePlan(ctx); err != nil { // step 5
 		return err
@@ -145,15 +147,13 @@ func (x *run) isLive(revision string) bool {
 	return live != nil && live.Revision != "" && live.Revision == revision && !x.redeploy && !x.foreign
 }
 
-// reportLive fills the result of a run that ends at the listing's revision.
-func (x *run) reportLive(ctx context.Context) error {
-	live := x.record.Live
-	x.plan = plan{}
-	if live.Kept+live.LeftOut == 0 {
-		return nil
+// reportLive says what is kept and left out of what is live. Not being able to say so fails nothing.
+func (x *run) reportLive(ctx context.Context) {
+	if live := x.record.Live; live.Kept+live.LeftOut == 0 {
+		return
 	}
 	if err := x.readLive(ctx); err != nil {
-		return err
+		x.Log.Warn("cannot tell what is kept and left out", "route", x.Name, "error", err)
 	}
 	x.result.Kept, x.result.LeftOut = nil, nil
 	for _, f := range x.live {
@@ -165,7 +165,6 @@ func (x *run) reportLive(ctx context.Context) error {
 			x.result.LeftOut = append(x.result.LeftOut, n)
 		}
 	}
-	return nil
 }
 
 // report copies the plan into the result.
@@ -188,12 +187,16 @@ func (x *run) note(moved *movedError) {
 
 // discard removes what this run stored and nobody refers to. A crash before it leaves a bundle or manifest that a later run prunes.
 func (x *run) discard(ctx context.Context) {
+	x.discardRun(ctx, x.id)
+	x.stored = false
+}
+
+func (x *run) discardRun(ctx context.Context, id string) {
 	ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), graceTime)
 	defer cancel()
-	if err := x.Store.Discard(ctx, x.id); err != nil {
-		x.Log.Warn("could not remove an unused bundle; a later run will", "route", x.Name, "run", x.id, "error", err)
+	if err := x.Store.Discard(ctx, id); err != nil {
+		x.Log.Warn("could not remove an unused bundle; a later deploy will", "route", x.Name, "run", id, "error", err)
 	}
-	x.stored = false
 }
 
 // fail turns an error into an outcome.

@@ -105,6 +105,11 @@ func TestSameContentUnderANewVersionIsNotDeployed(t *testing.T) {
 	require.Len(t, w.astro.finalized, 1)
 	w.requireOutcome(deployer.Unchanged, w.sync())
 	require.Equal(t, int64(1), w.sync().Requests["get"], "the new versions are remembered")
+	for range 3 {
+		w.put("dags/a.py", "a = 1")
+		w.requireOutcome(deployer.Unchanged, w.sync())
+	}
+	require.Len(t, w.stateKeys(), 4, "the record, the bundle, its manifest and the newest one: %v", w.stateKeys())
 
 	w.put("dags/large.json", large)
 	w.put("dags/b.py", "b = 1")

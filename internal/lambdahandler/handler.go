@@ -56,6 +56,9 @@ type directResponse struct {
 const listLimit = 1000
 
 func direct(results []deployer.Result) directResponse {
+	if results == nil {
+		results = []deployer.Result{} // prints as [], not null
+	}
 	for i := range results {
 		r := &results[i]
 		for _, list := range []*[]string{&r.Added, &r.Modified, &r.Removed} {

@@ -222,7 +222,7 @@ func TestLambdaDeploysForEveryEnvelope(t *testing.T) {
 	} {
 		result := f.invoke(payload)
 		require.Empty(t, result.FunctionError, name)
-		require.JSONEq(t, `{"results":null}`, string(result.Response), name)
+		require.JSONEq(t, `{"results":[]}`, string(result.Response), name)
 	}
 	require.Len(t, f.astro.Finalized(astrotest.DeploymentID), 15)
 	f.requireMetricLine()

@@ -61,7 +61,7 @@ func run(ctx context.Context, rounds, starts int, only string) error {
 		return err
 	}
 	fmt.Printf("\n%-14s %-9s %9s %9s %7s   %-7s %9s %10s   %s\n",
-		"source", "network", "floor", "dagbucket", "ratio", "outcome", "peak RSS", "no change", "requests of a sync without changes")
+		"source", "network", "floor", "dagbucket", "ratio", "≤ 1.3", "peak RSS", "no change", "requests of a sync without changes")
 	for _, s := range scenarios {
 		if !strings.Contains(s.name, only) {
 			continue

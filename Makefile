@@ -66,7 +66,8 @@ package: ## build build/lambda-amd64.zip and build/lambda-arm64.zip, reproducibl
 
 verify: lint package ## lint; the packages are reproducible and small; the demo deploys what was uploaded
 	@set -e; for arch in amd64 arm64; do cp build/lambda-$$arch.zip build/first-$$arch.zip; done
-	$(MAKE) package
+	GOCACHE=$(CURDIR)/build/other-cache $(MAKE) package # nothing of the first build is used
+	rm -rf build/other-cache
 	@set -e; for arch in amd64 arm64; do cmp build/lambda-$$arch.zip build/first-$$arch.zip; rm build/first-$$arch.zip; \
 		test $$(wc -c < build/lambda-$$arch.zip) -le 15728640 || { echo "build/lambda-$$arch.zip is over 15 MB"; exit 1; }; done
 	$(MAKE) demo DEMO_FLAGS=--once

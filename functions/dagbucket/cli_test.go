@@ -83,6 +83,15 @@ func (s *setup) files() map[string]string {
 	return files
 }
 
+// stored is what runs stored for good: the state without lease and record, which note each run.
+func (s *setup) stored() map[string]string {
+	files := s.files()
+	maps.DeleteFunc(files, func(path, _ string) bool {
+		return filepath.Base(path) == "lease.json" || filepath.Base(path) == "record.json"
+	})
+	return files
+}
+
 func (s *setup) live() []string {
 	s.t.Helper()
 	uploads := s.astro.Uploads(astrotest.DeploymentID)
@@ -144,13 +153,36 @@ func TestSyncPlanStatus(t *testing.T) {
 
 	require.NoError(t, os.Remove(filepath.Join(s.source, "a.py")))
 	require.NoError(t, os.RemoveAll(filepath.Join(s.source, "team")))
-	before := s.files()
+	before := s.stored()
 	code, out, _ = s.run("plan")
 	require.Equal(t, exitHeld, code)
 	require.Contains(t, out, "is empty")
 	code, _, _ = s.run("sync")
 	require.Equal(t, exitHeld, code)
-	require.Equal(t, before, s.files())
+	require.Equal(t, before, s.stored())
+
+	code, out, _ = s.run("pause", "--reason", "release freeze")
+	require.Equal(t, exitOK, code, out)
+	code, out, _ = s.run("sync")
+	require.Equal(t, exitHeld, code)
+	require.Contains(t, out, "(release freeze): dagbucket resume lets it go on")
+	code, out, _ = s.run("resume")
+	require.Equal(t, exitOK, code, out)
+
+	code, out, _ = s.run("approve", "--dry-run")
+	require.Equal(t, exitOK, code)
+	require.Contains(t, out, "waiting for approval: 2 files to remove\n  - dags/a.py\n  - dags/team/b.sql\n")
+	code, _, _ = s.run("sync")
+	require.Equal(t, exitHeld, code, "a dry run lets nothing go")
+	code, out, _ = s.run("approve")
+	require.Equal(t, exitOK, code)
+	require.Contains(t, out, "approved: 2 files to remove")
+	code, out, _ = s.run("sync")
+	require.Equal(t, exitOK, code, out)
+	require.Empty(t, s.live())
+	code, out, _ = s.run("approve")
+	require.Equal(t, exitOK, code)
+	require.Contains(t, out, "nothing waits for approval")
 }
 
 func TestEventCommand(t *testing.T) {
@@ -248,18 +280,21 @@ func TestEveryRefusal(t *testing.T) {
 			if _, ok := s.env["ASTRO_API_TOKEN"]; ok {
 				s.env["ASTRO_API_TOKEN"] = s.token
 			}
-			before := s.files()
+			before, record := s.stored(), s.files()[filepath.Join(s.state, "default", "record.json")]
 			code, out, errs := s.run("sync")
 			require.Equal(t, c.code, code, out+errs)
 			require.Contains(t, out+errs, c.says)
-			require.Equal(t, before, s.files(), "the state is as it was")
+			require.Equal(t, before, s.stored(), "the state is as it was")
 			require.Empty(t, s.live())
 			code, _, _ = s.run("sync", "--json", "--verbose")
 			require.Equal(t, c.code, code)
 			for _, other := range []string{"plan", "status"} {
 				_, _, _ = s.run(other) // run searches what it says for secrets
 			}
-			require.Equal(t, before, s.files())
+			require.Equal(t, before, s.stored())
+			if record != "" {
+				require.Equal(t, record, s.files()[filepath.Join(s.state, "default", "record.json")], "never overwritten")
+			}
 		})
 	}
 }

@@ -50,6 +50,9 @@ type cli struct {
 	Plan    planCmd    `cmd:"" help:"Show what a run would do, and change nothing."`
 	Event   eventCmd   `cmd:"" help:"Do what the function would do for a recorded event payload."`
 	Status  statusCmd  `cmd:"" help:"Show what is live, since when and by which deploy, and what is kept or left out."`
+	Approve approveCmd `cmd:"" help:"Let removals, or a first deploy over foreign DAGs, go ahead, and print them."`
+	Pause   pauseCmd   `cmd:"" help:"Deploy nothing until resume; uploads wait in the bucket."`
+	Resume  resumeCmd  `cmd:"" help:"End a pause."`
 	Version versionCmd `cmd:"" help:"Print the version."`
 }
 

@@ -64,6 +64,12 @@ type Bucket interface {
 	Delete(ctx context.Context, key, version string) error
 }
 
+// Cleaner is a Bucket in which a writer that is killed leaves something behind that no listing shows.
+type Cleaner interface {
+	// CleanUp removes, below prefix, what such writers began longer than age ago by the storage's clock.
+	CleanUp(ctx context.Context, prefix string, age time.Duration) error
+}
+
 // Condition says when a Put may take effect.
 type Condition struct {
 	conditional bool // tells IfVersion("") from Always
@@ -94,9 +100,10 @@ var (
 	ErrDenied   = errors.New("access denied")
 	ErrNoBucket = errors.New("no such bucket")
 	ErrBadKey   = errors.New("the storage cannot hold this key")
+	ErrTooLarge = errors.New("the object is too large for what it should be")
 )
 
 // Permanent reports whether err will not pass by itself: somebody has to change rights, names or configuration.
 func Permanent(err error) bool {
-	return errors.Is(err, ErrDenied) || errors.Is(err, ErrNoBucket) || errors.Is(err, ErrBadKey)
+	return errors.Is(err, ErrTooLarge) || errors.Is(err, ErrDenied) || errors.Is(err, ErrNoBucket) || errors.Is(err, ErrBadKey)
 }

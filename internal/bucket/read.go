@@ -9,24 +9,27 @@ import (
 	"time"
 )
 
-// Read returns a whole object of at most limit bytes, and what it is; its errors are Open's. A connection that breaks is made
-// again where it broke.
+// Read returns a whole object of at most limit bytes, and what it is; its errors are Open's, or ErrTooLarge. A connection that
+// breaks is made again where it broke.
 func Read(ctx context.Context, b Bucket, key, version string, limit int64) ([]byte, Object, error) {
+	content, object, _, err := ReadDated(ctx, b, key, version, limit)
+	return content, object, err
+}
+
+// ReadDated is Read, and the storage's clock when it answered.
+func ReadDated(ctx context.Context, b Bucket, key, version string, limit int64) ([]byte, Object, time.Time, error) {
 	body, err := b.Open(ctx, key, version, 0)
 	if err != nil {
-		return nil, Object{}, err
+		return nil, Object{}, time.Time{}, err
 	}
-	object := body.Object
+	object, now := body.Object, body.Now
 	reader := &resumingReader{ctx: ctx, bucket: b, object: object, body: body}
 	defer reader.Close()
 	if object.Size > limit {
-		return nil, Object{}, fmt.Errorf("%s/%s has %d bytes, and at most %d bytes are allowed there", b, key, object.Size, limit)
+		return nil, object, now, fmt.Errorf("%s/%s: %w: it has %d bytes, and at most %d are allowed there", b, key, ErrTooLarge, object.Size, limit)
 	}
 	content, err := io.ReadAll(reader)
-	if err != nil {
-		return nil, Object{}, err
-	}
-	return content, object, nil
+	return content, object, now, err
 }
 
 const (

@@ -35,7 +35,7 @@ func TestRead(t *testing.T) {
 	require.Equal(t, text, string(content))
 	require.Equal(t, object, got)
 	_, _, err = bucket.Read(t.Context(), b, "dags/a.py", "", int64(len(text))-1)
-	require.EqualError(t, err, "mem://acme/dags/a.py has 10 bytes, and at most 9 bytes are allowed there")
+	require.EqualError(t, err, "mem://acme/dags/a.py: the object is too large for what it should be: it has 10 bytes, and at most 9 are allowed there")
 	_, _, err = bucket.Read(t.Context(), b, "dags/b.py", "", 10)
 	require.ErrorIs(t, err, bucket.ErrNotExist)
 	_, _, err = bucket.Read(t.Context(), b, "dags/a.py", "another", 10)

@@ -13,6 +13,7 @@ import (
 
 	"github.com/dagbucket/dagbucket/internal/bucket/membucket"
 	"github.com/dagbucket/dagbucket/internal/deployer"
+	"github.com/dagbucket/dagbucket/internal/state"
 )
 
 var errKilled = errors.New("killed")
@@ -137,11 +138,12 @@ func equal(a, b map[string]string) bool { return fmt.Sprint(a) == fmt.Sprint(b) 
 func requireNoOrphans(t *testing.T, w *world, struck string) {
 	w.route.KeepBundles = 1
 	for i := range 2 {
+		w.clock.advance(2 * time.Hour) // no run is that long, so what is left belongs to none
 		w.put("dags/later.py", fmt.Sprint(i))
 		w.requireOutcome(deployer.Deployed, w.sync())
 	}
 	live := w.record().Live
-	require.Equal(t, []string{"prod/bundles/" + live.Run + ".tar.gz", "prod/manifests/" + live.Manifest + ".jsonl.gz", "prod/record.json"},
+	require.Equal(t, []string{"prod/bundles/" + live.Run + ".tar.gz", "prod/lease.json", "prod/manifests/" + live.Manifest + ".jsonl.gz", "prod/record.json"},
 		w.stateKeys(), "after a kill at %s", struck)
 }
 
@@ -197,6 +199,7 @@ func TestAnOvertakenRunDoesNotFinalize(t *testing.T) {
 			rec := w.record()
 			// The finalize is on its way already: the one exception that the fence cannot close.
 			excused = rec.Pending != nil && w.astro.desired != rec.Pending.TarballVersion
+			w.clock.advance(state.LeaseLife) // the run is slow, and misses its renewals
 			w.put("dags/1.py", "newer")
 			w.requireOutcome(deployer.Deployed, w.route.Sync(context.Background(), nil))
 		}
@@ -206,7 +209,7 @@ func TestAnOvertakenRunDoesNotFinalize(t *testing.T) {
 		require.Contains(t, []deployer.Outcome{deployer.Deployed, deployer.Unchanged}, r.Outcome, "overtaken %s: %s", name, r.Reason)
 		w.requireOutcome(deployer.Unchanged, w.sync())
 		require.Equal(t, map[string]string{"dags/1.py": "newer"}, w.live(), "overtaken %s", name)
-		require.LessOrEqual(t, len(w.stateKeys()), 1+2*w.astro.uploads, "overtaken %s: the record, and two objects for each upload: %v", name, w.stateKeys())
+		require.LessOrEqual(t, len(w.stateKeys()), 2+2*w.astro.uploads, "overtaken %s: record and lease, and two objects for each upload: %v", name, w.stateKeys())
 		if excused {
 			return
 		}

@@ -63,6 +63,10 @@ func (x *run) deployOf(deployID string) state.Deploy {
 // describe fills in what the plan and the view say of a deploy's contents.
 func (x *run) describe(d *state.Deploy) {
 	d.Files, d.Bytes, d.Kept, d.LeftOut = len(x.plan.items), x.plan.bytes, len(x.plan.kept), len(x.plan.leftOut)
+	d.Sources = map[string]int{}
+	for i := range x.plan.items {
+		d.Sources[x.plan.items[i].line.Source]++
+	}
 	d.Revision, d.Listed = "", time.Time{}
 	if !x.plan.provisional {
 		d.Revision, d.Listed = x.view.revision, x.view.listed
@@ -76,9 +80,15 @@ func (x *run) writePending(ctx context.Context, pending state.Deploy) error {
 		rec.Supersede(rec.Pending.TarballVersion) // given up, though its finalize may still land
 	}
 	rec.Pending = &pending
+	if x.answers != "" {
+		rec.Answer(x.answers)
+	}
+	if x.failed != nil {
+		rec.Failed = x.failed
+	}
 	err := x.swap(ctx, rec)
 	if !errors.Is(err, state.ErrOvertaken) {
-		x.stored = false // the record names the bundle now, or may do
+		x.leftovers = false // the record names the bundle now, or may do
 	}
 	return err
 	// A crash here leaves a pending deploy that was not finalized; the next run plans anew and supersedes it.
@@ -88,16 +98,24 @@ func (x *run) writePending(ctx context.Context, pending state.Deploy) error {
 func (x *run) recordDeployed(ctx context.Context) error {
 	rec := x.record.Clone()
 	first := rec.Live == nil
-	rec.Promote(x.Clock.Now().UTC())
-	x.addRun(&rec, Deployed, "")
+	rec.Promote(x.Clock.Now().UTC(), x.view.listed)
+	for _, source := range x.plan.approved {
+		delete(rec.Sizes, source) // or the guard would keep on counting what a person let go
+	}
+	rec.Approved = nil
+	rec.LiftHold(state.HeldBack)
+	x.noteUnclean(&rec)
+	x.addRun(&rec, Deployed, x.drift)
 	if err := x.step("record", func() error { return x.swap(ctx, rec) }); err != nil {
 		return err
 	}
 	// A crash here leaves old bundles that the next deploy prunes.
 	x.reportRecord()
-	x.result.Outcome = Deployed
+	x.result.Outcome, x.result.Reason = Deployed, x.drift
+	done := x.result
+	x.deployed = &done
 	if !first { // nothing is older than a first deploy
-		x.prune(ctx)
+		x.logPrune(x.prune(ctx))
 	}
 	return nil
 }
@@ -120,10 +138,13 @@ func (x *run) recordUnchanged(ctx context.Context) error {
 	if !x.plan.provisional {
 		rec.Listed = x.view.listed
 	}
+	rec.Approved = nil
+	rec.LiftHold(state.HeldBack)
+	x.sweep(ctx, &rec)
 	x.addRun(&rec, Unchanged, x.drift)
 	err := x.step("record", func() error { return x.swap(ctx, rec) })
 	if !errors.Is(err, state.ErrOvertaken) {
-		x.stored = false
+		x.leftovers = false
 	}
 	if err != nil {
 		return err
@@ -149,7 +170,7 @@ func (x *run) renewManifest(ctx context.Context, live *state.Deploy) error {
 		live.Run, live.Manifest, live.BundleSize = x.id, x.id, x.packed.size
 		return nil
 	}
-	x.id, x.stored = x.NewRun(), true
+	x.id, x.leftovers = x.NewRun(), true
 	live.Manifest = x.id
 	return x.Store.PutManifest(ctx, x.id, files)
 	// A crash here leaves a manifest that nothing refers to; a later deploy prunes it.
@@ -170,31 +191,68 @@ func (x *run) addRun(rec *state.Record, outcome Outcome, reason string) {
 	rec.AddRun(line)
 }
 
-// prune removes bundles and manifests that are neither live, pending nor among the newest KeepBundles. Failing is no failure of
-// the run: the next deploy prunes again.
-func (x *run) prune(ctx context.Context) {
-	err := x.step("prune", func() error {
-		runs, err := x.Store.Stored(ctx)
+// orphanAge is longer than any run that may still come to name its bundle: functions end after 15 minutes (Lambda) or 60 (Cloud Run).
+const orphanAge = 61 * time.Minute
+
+// prune removes bundles and manifests that are neither in use, nor among the newest KeepBundles, nor perhaps of a run that is
+// under way.
+func (x *run) prune(ctx context.Context) error {
+	return x.step("prune", func() error {
+		stored, err := x.Store.Stored(ctx)
 		if err != nil {
 			return err
 		}
-		used := map[string]bool{}
-		for _, d := range []*state.Deploy{x.record.Live, x.record.Pending} {
-			if d != nil {
-				used[d.Run], used[d.Manifest] = true, true
-			}
-		}
-		for _, old := range runs[:max(0, len(runs)-x.KeepBundles)] {
-			if used[old] {
+		used := x.used()
+		for _, old := range stored[:max(0, len(stored)-x.KeepBundles)] {
+			if used[old.Run] || old.Age < orphanAge {
 				continue
 			}
-			if err := x.Store.Discard(ctx, old); err != nil {
-				return fmt.Errorf("run %s: %w", old, err)
+			if err := x.Store.Discard(ctx, old.Run); err != nil {
+				return fmt.Errorf("run %s: %w", old.Run, err)
 			}
 		}
 		return nil
 	})
+}
+
+// logPrune tells of a failure, which fails no run: a later one prunes again.
+func (x *run) logPrune(err error) {
 	if err != nil {
-		x.Log.Warn("could not prune old bundles; the next deploy will", "route", x.Name, "error", err)
+		x.Log.Warn("could not prune what is no longer used; a later run will", "route", x.Name, "error", err)
 	}
+}
+
+// noteUnclean remembers that a run died, until what it left can be told from what living runs are working on.
+func (x *run) noteUnclean(rec *state.Record) {
+	if x.unclean {
+		rec.Sweep = x.view.listed.Add(orphanAge)
+	}
+}
+
+// sweep removes what dead runs left: when its time has come, and without a deploy that would prune.
+func (x *run) sweep(ctx context.Context, rec *state.Record) {
+	if !rec.Sweep.IsZero() && !x.view.listed.Before(rec.Sweep) {
+		err := x.prune(ctx)
+		if err == nil {
+			err = x.Store.CleanUp(ctx, orphanAge)
+		}
+		if x.logPrune(err); err == nil {
+			rec.Sweep = time.Time{}
+		}
+	}
+	x.noteUnclean(rec)
+}
+
+// used names the runs whose bundle or manifest the record needs.
+func (x *run) used() map[string]bool {
+	used := map[string]bool{}
+	for _, d := range []*state.Deploy{x.record.Live, x.record.Pending} {
+		if d != nil {
+			used[d.Run], used[d.Manifest] = true, true
+		}
+	}
+	if a := x.record.Approved; a != nil {
+		used[a.Manifest] = true
+	}
+	return used
 }

@@ -28,10 +28,13 @@ type Route struct {
 	MaxWait         time.Duration // longest wait for quiet
 	AllowEmpty      bool          // deploy a source that became empty
 	ReplaceExisting bool          // deploy over DAGs that are not ours
-	MaxFiles        int           // 0: no limit
-	MaxBytes        int64         // 0: no limit
-	KeepBundles     int           // how many bundles stay in the state
-	Window          int           // optional: how many objects are fetched at once; 0 is DefaultWindow
+	OnDrift         string        // Heal (also ""), Redeploy or Report
+	// A removal of more than both of a source's files, against its largest set of the last 24 hours, must be approved.
+	MaxRemovedPercent, MaxRemovedFiles int
+	MaxFiles                           int   // 0: no limit
+	MaxBytes                           int64 // 0: no limit
+	KeepBundles                        int   // how many bundles stay in the state
+	Window                             int   // optional: how many objects are fetched at once; 0 is DefaultWindow
 
 	Clock    Clock
 	NewRun   func() string // a new run's name, ascending with time; letters, digits and dashes
@@ -78,6 +81,10 @@ type Deploy struct {
 	ID             string
 	Description    string
 	TarballVersion string // "" until finalized
+	Finished       bool   // it was finalized, and did not fail
+	Failed         bool   // Astro could not carry it out
+	Image          bool   // it brought an image, with the image's DAGs
+	Rollback       bool   // somebody went back to an earlier deploy
 	Upload         any    // the implementation's own handle: may hold a secret
 }
 
@@ -86,6 +93,8 @@ type Clock interface {
 	Now() time.Time
 	// Sleep waits for d, or until ctx ends and returns its error.
 	Sleep(ctx context.Context, d time.Duration) error
+	// Tick sends on the channel every d until stop is called.
+	Tick(d time.Duration) (ticks <-chan time.Time, stop func())
 }
 
 // SystemClock is the machine's clock.
@@ -104,6 +113,12 @@ func (SystemClock) Sleep(ctx context.Context, d time.Duration) error {
 	case <-t.C:
 		return nil
 	}
+}
+
+// Tick ticks.
+func (SystemClock) Tick(d time.Duration) (<-chan time.Time, func()) {
+	t := time.NewTicker(d)
+	return t.C, t.Stop
 }
 
 // Progress tells how far a run is.
@@ -145,7 +160,7 @@ type Result struct {
 	Seconds        map[string]float64 `json:"seconds"`  // per step
 	Requests       map[string]int64   `json:"requests"` // to the storages: list, get, put, delete
 
-	Retryable bool  `json:"-"` // Failed only: it may pass by itself, so the events should come again
+	Retryable bool  `json:"-"` // the events should come again: Failed in a way that may pass, or Busy while the other run may be dead
 	Err       error `json:"-"` // Failed and Held only
 }
 

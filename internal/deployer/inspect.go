@@ -16,31 +16,44 @@ const Changes Outcome = "changes"
 // Changes, Held or Failed.
 func (r *Route) Plan(ctx context.Context) Result {
 	requests := new(bucket.Requests)
-	dry := *r
-	dry.QuietPeriod, dry.MaxWait = 0, 0
-	x := &run{Route: &dry, dry: true, changes: map[string]int{}, ignores: map[string]*ignoreFile{}}
-	x.result = Result{Route: r.Name, Seconds: map[string]float64{}}
+	x := r.dryRun()
 	if err := x.preview(bucket.CountRequests(ctx, requests)); err != nil {
 		x.fail(ctx, err)
 	}
 	return x.result.finish(requests)
 }
 
+// dryRun changes nothing and does not wait.
+func (r *Route) dryRun() *run {
+	dry := *r
+	dry.QuietPeriod, dry.MaxWait = 0, 0
+	x := dry.newRun()
+	x.dry = true
+	return x
+}
+
 func (x *run) preview(ctx context.Context) error {
 	if err := x.reconcile(ctx); err != nil {
 		return err
 	}
+	paused := x.checkPaused()
 	if err := x.settle(ctx); err != nil {
 		return err
 	}
 	x.result.Outcome, x.result.Reason = Unchanged, x.drift
 	if x.isLive(x.view.revision) {
 		x.reportLive(ctx)
-		return nil
+		return paused
+	}
+	if !x.liveKnown && !x.mayReplace() {
+		x.replaces = x.deployment.DesiredVersion
 	}
 	err := x.makePlan(ctx)
 	x.report()
 	x.result.Files, x.result.Bytes = len(x.plan.items), x.plan.bytes
+	if err == nil {
+		err = paused
+	}
 	if err != nil {
 		return err
 	}
@@ -59,6 +72,8 @@ type Status struct {
 	Live           *state.Deploy `json:"live"`
 	Pending        *state.Deploy `json:"pending"`
 	Listed         time.Time     `json:"listed,omitzero"` // the sources were last found to be live as of then
+	Holds          []state.Hold  `json:"holds"`           // why nothing is deployed: until they are lifted
+	Drift          string        `json:"drift"`           // what others did to the Deployment's DAGs; "" if nothing
 	Kept           []Note        `json:"kept"`
 	LeftOut        []Note        `json:"leftOut"`
 	Runs           []state.Run   `json:"runs"` // newest last
@@ -66,8 +81,8 @@ type Status struct {
 
 // Status reads the record, the live manifest and the Deployment.
 func (r *Route) Status(ctx context.Context) (Status, error) {
-	x := &run{Route: r, dry: true}
-	x.result = Result{Seconds: map[string]float64{}}
+	x := r.newRun()
+	x.dry = true
 	record, _, err := r.Store.ReadRecord(ctx)
 	if err != nil {
 		return Status{}, err
@@ -76,7 +91,7 @@ func (r *Route) Status(ctx context.Context) (Status, error) {
 		return Status{}, err
 	}
 	s := Status{Route: r.Name, Deployment: x.deployment.Name, DesiredVersion: x.deployment.DesiredVersion, Live: x.record.Live,
-		Listed: x.record.Listed, Runs: x.record.Runs}
+		Listed: x.record.Listed, Holds: x.record.Holds, Drift: x.drift, Runs: x.record.Runs}
 	if record.Target == x.record.Target {
 		s.Pending = record.Pending
 	}

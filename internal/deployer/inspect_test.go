@@ -56,7 +56,7 @@ func TestPlan(t *testing.T) {
 	w.delete("dags/1.py")
 	r = w.requireOutcome(deployer.Held, plan())
 	require.Contains(t, r.Reason, "is empty")
-	require.Len(t, r.Removed, 2, "what would go")
+	require.Len(t, r.Kept, 2, "what would go")
 
 	w.source.Fault = nil
 	w.astro.fault = func(string, bool) error { return errors.New("Astro is down") }
@@ -106,7 +106,7 @@ func TestForeignDeploysStayUntilTheBucketChanges(t *testing.T) {
 	w.requireOutcome(deployer.Deployed, w.sync())
 	w.astro.desired = "somebody's"
 	r := w.requireOutcome(deployer.Unchanged, w.sync())
-	require.Contains(t, r.Reason, "not the ones deployed here")
+	require.Contains(t, r.Reason, "replaced what was deployed here; it stays until the bucket changes")
 	require.Equal(t, "somebody's", w.astro.desired)
 	w.put("dags/1.py", "one")
 	w.requireOutcome(deployer.Deployed, w.sync())

@@ -30,7 +30,7 @@ type packed struct {
 // most one window of heads, one tar block and the storage's upload buffers are held.
 func (x *run) pack(ctx context.Context) error {
 	x.id = x.NewRun()
-	x.stored = true // from here on there may be something of this run in the state
+	x.leftovers = true // from here on there may be something of this run in the state
 	x.packed = new(packed)
 	return x.step("pack", func() error {
 		var failed error // the writer's own: the same error comes back from the storage, wrapped
@@ -49,7 +49,7 @@ func (x *run) pack(ctx context.Context) error {
 			err := x.writeBundle(ctx, pw)
 			_ = pw.CloseWithError(err)
 			if errors.Is(err, errSameContents) {
-				x.stored = false
+				x.leftovers = false
 				return nil
 			}
 			if err != nil {
@@ -103,9 +103,9 @@ func (x *run) compareContents() (done bool, err error) {
 	switch {
 	case x.packed.same && x.liveKnown && !x.bundleGone:
 		return true, errSameContents
-	case !x.packed.same && !x.liveKnown && !x.ReplaceExisting:
+	case !x.packed.same && !x.liveKnown && !x.mayReplace():
 		return true, held("the state is lost, and the bucket no longer holds what is live: files that are live could be removed unseen; " +
-			"restore the state bucket, or set replace_existing: true to deploy what the bucket holds")
+			"restore the state bucket, or deploy what the bucket holds with dagbucket approve or replace_existing: true")
 	}
 	return false, nil
 }

@@ -29,6 +29,8 @@ type plan struct {
 	removed  []string
 	kept     []Note
 	leftOut  []Note
+	approved []string        // sources of the removed paths that a person let go
+	empty    map[string]bool // sources that show no file, by URL
 	bytes    int64
 	// provisional plans leave something undecided that the same listing must not end: its outcome covers nothing.
 	provisional bool
@@ -60,13 +62,17 @@ func (x *run) makePlan(ctx context.Context) error {
 	}
 	merged, conflicts, unsafe := selection.Merge(files...)
 	leftOut = append(leftOut, unsafe...)
-	x.plan = x.planFiles(merged, conflicts, leftOut)
-	return x.guard(files)
+	approved, err := x.readApproved(ctx)
+	if err != nil {
+		return err
+	}
+	x.plan = x.planFiles(merged, conflicts, leftOut, x.emptySources(files), approved)
+	return x.guard()
 }
 
 // planFiles is pure: it looks at nothing but the run's knowledge of what is live and of the listing.
-func (x *run) planFiles(files []selection.File, conflicts []selection.Conflict, leftOut []selection.LeftOut) plan {
-	b := planner{run: x, live: x.liveFiles()}
+func (x *run) planFiles(files []selection.File, conflicts []selection.Conflict, leftOut []selection.LeftOut, empty map[string]bool, approved map[string]string) plan {
+	b := planner{run: x, live: x.liveFiles(), approved: approved, plan: plan{empty: empty}}
 	for _, f := range files {
 		b.place(f)
 	}
@@ -77,9 +83,7 @@ func (x *run) planFiles(files []selection.File, conflicts []selection.Conflict, 
 		n := Note{Path: b.archivePath(l.Path), Key: strings.ToValidUTF8(l.Key, "\uFFFD"), Reason: l.Reason, Message: l.Message}
 		b.plan.leftOut = append(b.plan.leftOut, n)
 	}
-	for _, p := range sortedKeys(b.live) {
-		b.remove(p)
-	}
+	b.remove()
 	b.leaveOutClashes()
 	b.sort()
 	return b.plan
@@ -88,8 +92,9 @@ func (x *run) planFiles(files []selection.File, conflicts []selection.Conflict, 
 // planner builds a plan; live holds the live paths that nothing was decided on yet.
 type planner struct {
 	*run
-	live map[string]state.File
-	plan plan
+	live     map[string]state.File
+	approved map[string]string // paths that a person let go, with their sources
+	plan     plan
 }
 
 // place decides on a file that the listing shows.
@@ -147,16 +152,20 @@ func (b *planner) keep(p, key, reason, message string) {
 	b.plan.kept = append(b.plan.kept, n)
 }
 
-// remove lets go of a live path that nothing shows any more, unless only one listing says so.
-func (b *planner) remove(p string) {
-	f := b.live[p]
-	if b.view.doubtful[objectID(f.Source, f.Key)] {
-		b.keep(p, f.Key, reasonRemoval, "it was missing in the last listing only; the next run looks again")
-		b.plan.provisional = true
-		return
+// remove lets go of the live paths that nothing shows any more, but for those that only one listing misses and those that the
+// guard protects.
+func (b *planner) remove() {
+	var gone []string
+	for _, p := range sortedKeys(b.live) {
+		f := b.live[p]
+		if b.view.doubtful[objectID(f.Source, f.Key)] {
+			b.keep(p, f.Key, reasonRemoval, "it was missing in the last listing only; the next run looks again")
+			b.plan.provisional = true
+			continue
+		}
+		gone = append(gone, p)
 	}
-	delete(b.live, p)
-	b.plan.removed = append(b.plan.removed, p)
+	b.guardRemovals(gone)
 }
 
 // leaveOutClashes leaves out new files that cannot lie beside a kept one, since one of the two would be a file and a directory.
@@ -200,56 +209,6 @@ func (b *planner) sort() {
 	for _, list := range [][]Note{p.kept, p.leftOut} {
 		slices.SortStableFunc(list, func(a, c Note) int { return strings.Compare(a.Path, c.Path) })
 	}
-}
-
-// guard holds the run where going on could empty or overwrite what a person wants to keep.
-func (x *run) guard(files [][]selection.File) error {
-	liveOf := map[string]int{}
-	for _, f := range x.live {
-		if f.State != state.LeftOut {
-			liveOf[f.Source]++
-		}
-	}
-	if x.foreign && !x.ReplaceExisting {
-		return held("the Deployment already has DAGs that were not deployed from here; the first deploy would replace them: " +
-			"put them into the bucket and set replace_existing: true, or deploy to another Deployment")
-	}
-	if len(x.plan.items) == 0 && x.record.Live == nil && !x.AllowEmpty {
-		return held("waiting for the first file: nothing to deploy below " + x.sourceList())
-	}
-	for i, s := range x.Sources {
-		if len(files[i]) > 0 || x.AllowEmpty {
-			continue
-		}
-		const repair = "upload the files again, or set guard.allow_empty: true to let them go"
-		if !x.liveKnown {
-			return held(fmt.Sprintf("%s is empty, and the state no longer tells what is live from it: %s", s.URL, repair))
-		}
-		if n := liveOf[s.URL]; n > 0 {
-			return held(fmt.Sprintf("%s is empty, and its %d live files stay: %s", s.URL, n, repair))
-		}
-	}
-	if n := len(x.plan.items); x.MaxFiles > 0 && n > x.MaxFiles {
-		return held(fmt.Sprintf("%d files are more than limits.max_files (%d): remove files, or raise the limit", n, x.MaxFiles))
-	}
-	if x.MaxBytes > 0 && x.plan.bytes > x.MaxBytes {
-		return held(fmt.Sprintf("%d bytes are more than limits.max_bytes (%d): remove files, or raise the limit", x.plan.bytes, x.MaxBytes))
-	}
-	for _, it := range x.plan.items {
-		if it.object == nil && x.bundleGone {
-			return held(fmt.Sprintf("%s keeps its last good content (%s), but the state no longer holds it: upload a file that can go live there, or remove it",
-				it.path, it.line.Reason))
-		}
-	}
-	return nil
-}
-
-func (x *run) sourceList() string {
-	var urls []string
-	for _, s := range x.Sources {
-		urls = append(urls, s.URL)
-	}
-	return strings.Join(urls, ", ")
 }
 
 // lines returns the manifest of the plan.

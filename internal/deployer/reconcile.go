@@ -25,6 +25,8 @@ func (x *run) reconcile(ctx context.Context) error {
 	if err != nil {
 		return err
 	}
+	stored := x.record
+	x.stored = &stored
 	err = x.step("preflight", func() (err error) {
 		x.deployment, err = x.Astro.Deployment(ctx)
 		return err
@@ -34,9 +36,10 @@ func (x *run) reconcile(ctx context.Context) error {
 	}
 	target := state.Target{Organization: x.deployment.Organization, Deployment: x.Deployment, BaseDir: x.BaseDir}
 	if x.record.Target != target {
-		x.record = state.Record{Target: target, Runs: x.record.Runs} // of another target: counts as none
+		x.record = state.Record{Target: target, Holds: x.record.Holds, Runs: x.record.Runs} // of another target: counts as none
 	}
-	x.live, x.liveKnown, x.foreign, x.redeploy, x.drift, x.bundleGone = nil, true, false, false, "", false
+	x.live, x.liveKnown, x.bundleGone, x.foreign, x.replaces = nil, true, false, false, ""
+	x.redeploy, x.drift, x.answers, x.failed = false, "", "", nil
 	if err := x.recogniseLive(ctx); err != nil {
 		return err
 	}
@@ -49,18 +52,17 @@ func (x *run) recogniseLive(ctx context.Context) error {
 	desired, rec := x.deployment.DesiredVersion, &x.record
 	switch {
 	case rec.Pending != nil && rec.Pending.TarballVersion == desired:
-		return x.promotePending(ctx)
+		if err := x.promotePending(ctx); err != nil {
+			return err
+		}
+		return x.lookForFailure(ctx)
 	case rec.Live != nil && rec.Live.TarballVersion == desired:
-		return nil
+		return x.lookForFailure(ctx)
+	case rec.Live != nil:
+		return x.drifted(ctx)
 	case slices.Contains(rec.Superseded, desired):
 		x.redeploy = true
-		x.Log.Warn("a superseded deploy of ours is live, deploying again", "route", x.Name, "tarballVersion", desired)
-		return nil
-	case rec.Live != nil:
-		// Drift: which deploy it was, and whether to heal it, has its place here.
-		x.drift = fmt.Sprintf("the Deployment's DAGs are not the ones deployed here (tarball version %s, deployed %s); they stay until the bucket changes",
-			orNone(desired), rec.Live.TarballVersion)
-		x.Log.Warn(x.drift, "route", x.Name)
+		x.Log.Warn("a deploy of ours that was given up is live, deploying again", "route", x.Name, "tarballVersion", desired)
 		return nil
 	case desired == "":
 		return nil // nothing was ever deployed
@@ -79,7 +81,7 @@ func orNone(version string) string {
 // promotePending ends a deploy whose run died, or lost the answer, after it took effect.
 func (x *run) promotePending(ctx context.Context) error {
 	rec := x.record.Clone()
-	rec.Promote(x.Clock.Now().UTC())
+	rec.Promote(x.Clock.Now().UTC(), x.version.Now)
 	rec.AddRun(state.Run{Run: rec.Live.Run, At: rec.Live.At, Outcome: string(Deployed), Reason: "finished by a later run",
 		DeployID: rec.Live.DeployID, Digest: rec.Live.Digest, Files: rec.Live.Files})
 	return x.swap(ctx, rec)
@@ -96,7 +98,7 @@ func (x *run) swap(ctx context.Context, rec state.Record) error {
 	if err != nil {
 		return err
 	}
-	x.record, x.version = rec, version
+	x.record, x.version, x.stored = rec, version, &rec
 	return nil
 }
 
@@ -115,7 +117,22 @@ func (r *Route) parseDescription(description string) (digest, runID string, ours
 	}
 	digest, rest, _ = strings.Cut(rest, " run ")
 	runID, _, _ = strings.Cut(rest, ":")
-	return digest, runID, len(digest) == 64
+	return digest, runID, len(digest) == 64 && isRunName(runID)
+}
+
+// isRunName reports whether a name from outside may become part of a key in the state.
+func isRunName(name string) bool {
+	for _, c := range name {
+		if c != '-' && (c < '0' || c > '9') && (c < 'A' || c > 'Z') && (c < 'a' || c > 'z') {
+			return false
+		}
+	}
+	return name != "" && len(name) <= 64
+}
+
+func (x *run) isOurs(d *Deploy) bool {
+	_, _, ours := x.parseDescription(d.Description)
+	return ours
 }
 
 // recogniseOwnDeploy rebuilds a lost record if what is live was deployed by this route; else what is live is foreign.
@@ -124,17 +141,29 @@ func (x *run) recogniseOwnDeploy(ctx context.Context) error {
 	if err != nil {
 		return err
 	}
-	for _, d := range deploys {
-		digest, runID, ours := x.parseDescription(d.Description)
-		if !ours || d.TarballVersion != x.deployment.DesiredVersion {
-			continue
+	for i := range deploys {
+		if d := &deploys[i]; d.TarballVersion == x.deployment.DesiredVersion && x.isOurs(d) {
+			return x.adopt(ctx, d)
 		}
-		x.record.Live = &state.Deploy{Run: runID, Manifest: runID, DeployID: d.ID, TarballVersion: d.TarballVersion, Digest: digest}
-		x.Log.Warn("the record is lost, but what is live was deployed here", "route", x.Name, "deployId", d.ID)
-		return x.recoverLive(ctx)
 	}
 	x.foreign = true
 	return nil
+}
+
+// adopt takes a deploy of ours that the record does not know for the live one: the record was lost, or is an old copy.
+func (x *run) adopt(ctx context.Context, d *Deploy) error {
+	digest, runID, _ := x.parseDescription(d.Description)
+	rec := x.record.Clone()
+	for _, old := range []*state.Deploy{rec.Live, rec.Pending} {
+		if old != nil {
+			rec.Supersede(old.TarballVersion)
+		}
+	}
+	rec.Pending = nil
+	rec.Live = &state.Deploy{Run: runID, Manifest: runID, DeployID: d.ID, TarballVersion: d.TarballVersion, Digest: digest}
+	x.record = rec
+	x.Log.Warn("the record does not know what is live, but it was deployed here", "route", x.Name, "deployId", d.ID)
+	return x.recoverLive(ctx)
 }
 
 // recoverLive completes a rebuilt record from the manifest and the bundle, if the state still has them.
@@ -143,10 +172,12 @@ func (x *run) recoverLive(ctx context.Context) error {
 	if err := x.readLive(ctx); err != nil || !x.liveKnown {
 		return err
 	}
+	live.Sources = map[string]int{}
 	for _, f := range x.live {
 		if f.State != state.LeftOut {
 			live.Files++
 			live.Bytes += f.Size
+			live.Sources[f.Source]++
 		}
 	}
 	var err error

@@ -28,35 +28,51 @@ type run struct {
 	dry    bool        // nothing may be changed, neither in the state nor at Astro
 	result Result
 
+	// Step 2
+	lease   string // names this run in the lease
+	unclean bool   // a run before this one failed or died, and may have left things in the state
+
 	// Step 3
 	record     state.Record
+	stored     *state.Record // as it is in the state; nil if that could not be read
 	version    state.Version // of the record as read or last written
 	deployment Deployment
-	live       []state.File // lines of the live manifest; nil if unknown
-	liveKnown  bool         // live describes what is live at Astro
-	foreign    bool         // DAGs are live that are not ours
-	redeploy   bool         // what is live must be replaced even by the same contents
-	drift      string       // for people: what is live is not what we put there
-	bundleGone bool         // the live bundle is missing or damaged in the state
+	live       []state.File   // lines of the live manifest; nil if unknown
+	liveKnown  bool           // live describes what is live at Astro
+	foreign    bool           // DAGs are live that are not ours
+	replaces   string         // the tarball version of live DAGs that a person must approve to be replaced
+	redeploy   bool           // what is live must be replaced even by the same contents
+	drift      string         // for people: what is live is not what we put there
+	answers    string         // the foreign deploy that the redeploy answers
+	failed     *state.Failure // set if the redeploy answers a deploy of ours that failed
+	bundleGone bool           // the live bundle is missing or damaged in the state
 
 	// Step 4
 	view    view
 	changes map[string]int // how often an object changed while it was fetched, by source and key
 	ignores map[string]*ignoreFile
 
-	plan   plan
-	packed *packed
-	stored bool // the state holds this run's bundle or manifest, and the record does not name them yet
+	plan      plan
+	packed    *packed
+	deployed  *Result // of the last deploy of this run
+	leftovers bool    // the state holds this run's bundle or manifest, and the record does not name them yet
+}
+
+func (r *Route) newRun() *run {
+	x := &run{Route: r, changes: map[string]int{}, ignores: map[string]*ignoreFile{}}
+	x.result = Result{Route: r.Name, Seconds: map[string]float64{}}
+	return x
 }
 
 // Sync is one run of the route. events are the times of the events behind it; a zero time, or no event at all, is a run
 // that nobody can call late. It never returns without an outcome.
 func (r *Route) Sync(ctx context.Context, events []time.Time) Result {
 	requests := new(bucket.Requests)
-	x := &run{Route: r, wake: events, changes: map[string]int{}, ignores: map[string]*ignoreFile{}}
-	x.result = Result{Route: r.Name, Seconds: map[string]float64{}}
-	err := x.sync(bucket.CountRequests(ctx, requests))
-	if x.stored {
+	x := r.newRun()
+	x.wake, x.lease = events, r.NewRun()
+	ctx = bucket.CountRequests(ctx, requests)
+	err := x.sync(ctx)
+	if x.leftovers {
 		x.discard(ctx)
 	}
 	if err != nil {
@@ -65,26 +81,66 @@ func (r *Route) Sync(ctx context.Context, events []time.Time) Result {
 	return x.result.finish(requests)
 }
 
-// sync is the pipeline. Going back is done by the loops: an overtaken run starts anew, a bucket that moved is listed again.
+// sync is steps 1, 2 and 11 around the work: a run that nothing is left to do for, or that finds another at work, ends here.
 func (x *run) sync(ctx context.Context) error {
-	// Step 1, covered, and step 2, the lease and its bell, have their place here.
-	for range maxRestarts {
-		err := x.attempt(ctx)
-		if errors.Is(err, state.ErrOvertaken) {
-			x.Log.Info("overtaken by another run, starting again", "route", x.Name)
-			continue
-		}
-		// Step 11, releasing the lease, has its place here.
+	covered, err := x.covered(ctx) // step 1
+	if err != nil || covered {
+		x.result.Outcome = Covered
 		return err
+	}
+	for {
+		err := x.workUnderLease(ctx) // steps 2 to 10
+		if err != nil && !isHeld(err) {
+			return err
+		}
+		if err != nil {
+			x.recordFate(ctx, Held, err)
+		}
+		again, releaseErr := x.releaseLease(ctx) // step 11
+		if releaseErr != nil {
+			return releaseErr
+		}
+		if !again {
+			x.tellOfDeploy()
+			return err
+		}
+	}
+}
+
+// tellOfDeploy makes the deploy of an earlier look the outcome of a run that looked again and found nothing more to do.
+func (x *run) tellOfDeploy() {
+	if x.deployed != nil && x.result.Outcome == Unchanged {
+		seconds := x.result.Seconds
+		x.result = *x.deployed
+		x.result.Seconds = seconds
+	}
+}
+
+// workUnderLease takes the lease, unless this run has it, and does the work. A run that was overtaken starts again here.
+func (x *run) workUnderLease(ctx context.Context) error {
+	for range maxRestarts {
+		if err := x.takeLease(ctx); err != nil { // step 2
+			return err
+		}
+		stop := x.renewLease(ctx)
+		err := x.attempt(ctx)
+		stop()
+		if !errors.Is(err, state.ErrOvertaken) {
+			return err
+		}
+		x.Log.Info("overtaken by another run, starting again", "route", x.Name)
 	}
 	return fmt.Errorf("route %s: %w, %d times in a row", x.Name, state.ErrOvertaken, maxRestarts)
 }
 
 func (x *run) attempt(ctx context.Context) error {
-	if x.stored { // by an attempt that was overtaken
+	if x.leftovers { // by an attempt that was overtaken
 		x.discard(ctx)
 	}
 	if err := x.reconcile(ctx); err != nil { // step 3
+		return err
+	}
+	if err := x.checkPaused(); err != nil {
 		return err
 	}
 	if err := x.collectUntilStill(ctx); err != nil { // steps 4 to 8
@@ -115,7 +171,7 @@ func (x *run) collectUntilStill(ctx context.Context) error {
 // collect finds out what to deploy and packs it. A *movedError says that the bucket moved meanwhile.
 func (x *run) collect(ctx context.Context) error {
 	x.packed = nil
-	if x.stored {
+	if x.leftovers {
 		x.discard(ctx)
 	}
 	if err := x.settle(ctx); err != nil { // step 4
@@ -188,7 +244,7 @@ func (x *run) note(moved *movedError) {
 // discard removes what this run stored and nobody refers to. A crash before it leaves a bundle or manifest that a later run prunes.
 func (x *run) discard(ctx context.Context) {
 	x.discardRun(ctx, x.id)
-	x.stored = false
+	x.leftovers = false
 }
 
 func (x *run) discardRun(ctx context.Context, id string) {
@@ -205,13 +261,16 @@ func (x *run) fail(ctx context.Context, err error) {
 	if !x.dry {
 		x.result.Added, x.result.Modified, x.result.Removed = nil, nil, nil // nothing of it happened
 	}
-	if isHeld(err) {
+	switch {
+	case errors.Is(err, errBusy), errors.Is(err, errLate):
+		x.result.Outcome, x.result.Retryable = Busy, errors.Is(err, errLate)
+	case isHeld(err):
 		x.result.Outcome = Held
-		return
+	default:
+		x.result.Outcome = Failed
+		x.result.Retryable = !Permanent(err)
 	}
-	x.result.Outcome = Failed
-	x.result.Retryable = !Permanent(err)
-	if ctx.Err() != nil {
+	if x.result.Outcome == Failed && ctx.Err() != nil {
 		x.result.Retryable = true
 		why := "interrupted"
 		if errors.Is(ctx.Err(), context.DeadlineExceeded) {
@@ -219,6 +278,13 @@ func (x *run) fail(ctx context.Context, err error) {
 		}
 		x.result.Reason = why + ": " + err.Error()
 	}
+	if x.dry || x.result.Outcome != Failed {
+		return
+	}
+	if !x.result.Retryable {
+		x.recordFate(ctx, Failed, err)
+	}
+	x.abandonLease(ctx)
 }
 
 func (r Result) finish(q *bucket.Requests) Result {

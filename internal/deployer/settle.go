@@ -151,7 +151,8 @@ func (x *run) untilQuiet(v *view) time.Duration {
 func (x *run) missing(v *view) map[string]bool {
 	missing := map[string]bool{}
 	for _, f := range x.live {
-		if f.State != state.LeftOut {
+		// What is kept for having been removed was found missing twice already.
+		if f.State == state.Live || f.State == state.Kept && f.Reason != reasonRemoval {
 			missing[objectID(f.Source, f.Key)] = true
 		}
 	}

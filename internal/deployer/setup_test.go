@@ -46,6 +46,9 @@ func (c *clock) Sleep(ctx context.Context, d time.Duration) error {
 	return ctx.Err()
 }
 
+// Tick never ticks: time passes only between the steps of these tests.
+func (c *clock) Tick(time.Duration) (<-chan time.Time, func()) { return nil, func() {} }
+
 func (c *clock) advance(d time.Duration) {
 	c.mu.Lock()
 	defer c.mu.Unlock()
@@ -131,7 +134,7 @@ func (a *fakeAstro) Finalize(_ context.Context, deployID, version string) error 
 		a.finalized = append(a.finalized, version)
 		for i := range a.deploys {
 			if a.deploys[i].ID == deployID {
-				a.deploys[i].TarballVersion = version
+				a.deploys[i].TarballVersion, a.deploys[i].Finished = version, true
 			}
 		}
 	})
@@ -185,6 +188,7 @@ func newWorld(t testing.TB) *world {
 		Store:       state.NewStore(w.states, "", "prod"),
 		Astro:       w.astro,
 		QuietPeriod: 10 * time.Second, MaxWait: 3 * time.Minute, KeepBundles: 20,
+		MaxRemovedPercent: 50, MaxRemovedFiles: 10,
 		Clock: w.clock,
 		NewRun: func() string {
 			mu.Lock()
@@ -265,6 +269,11 @@ func (w *world) stateKeys() []string {
 		keys = append(keys, o.Key)
 	}
 	return keys
+}
+
+// storedRuns lists the bundles and manifests in the state.
+func (w *world) storedRuns() []string {
+	return slices.DeleteFunc(w.stateKeys(), func(key string) bool { return key == "prod/record.json" || key == "prod/lease.json" })
 }
 
 func paths(m map[string]string) []string { return slices.Sorted(maps.Keys(m)) }

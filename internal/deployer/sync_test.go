@@ -53,8 +53,8 @@ func TestNothingNewMeansListCallsOnly(t *testing.T) {
 
 	r := w.requireOutcome(deployer.Unchanged, w.sync())
 
-	require.Equal(t, map[string]int64{"list": 1, "get": 2, "put": 1, "delete": 0}, r.Requests,
-		"one listing, the record's read and swap, and the manifest's read since something is left out")
+	require.Equal(t, map[string]int64{"list": 1, "get": 4, "put": 3, "delete": 0}, r.Requests,
+		"one listing; record and lease read and swapped, the lease once more; and the manifest's read since something is left out")
 	require.Equal(t, []string{"version-1"}, w.astro.finalized)
 	require.Equal(t, 1, r.Files)
 	require.Equal(t, epoch.Add(2*time.Minute), w.record().Listed)
@@ -104,12 +104,12 @@ func TestSameContentUnderANewVersionIsNotDeployed(t *testing.T) {
 	w.requireOutcome(deployer.Unchanged, w.sync())
 	require.Len(t, w.astro.finalized, 1)
 	w.requireOutcome(deployer.Unchanged, w.sync())
-	require.Equal(t, int64(1), w.sync().Requests["get"], "the new versions are remembered")
+	require.Equal(t, int64(3), w.sync().Requests["get"], "the new versions are remembered")
 	for range 3 {
 		w.put("dags/a.py", "a = 1")
 		w.requireOutcome(deployer.Unchanged, w.sync())
 	}
-	require.Len(t, w.stateKeys(), 4, "the record, the bundle, its manifest and the newest one: %v", w.stateKeys())
+	require.Len(t, w.stateKeys(), 5, "record and lease, the bundle, its manifest and the newest one: %v", w.stateKeys())
 
 	w.put("dags/large.json", large)
 	w.put("dags/b.py", "b = 1")
@@ -167,12 +167,15 @@ func TestIgnoreFile(t *testing.T) {
 	w.requireOutcome(deployer.Deployed, w.sync())
 	require.Equal(t, []string{"dags/a.py", "dags/notes/todo.md"}, paths(w.live()))
 
-	before := w.record()
+	before := w.record().Live
 	w.put("dags/.dagbucketignore", "a\x00b")
 	r = w.requireOutcome(deployer.Failed, w.sync())
 	require.False(t, r.Retryable)
 	require.Contains(t, r.Reason, "s3://acme/dags/.dagbucketignore")
-	require.Equal(t, before, w.record())
+	require.Equal(t, before, w.record().Live)
+	last := w.record().Runs[len(w.record().Runs)-1]
+	require.Equal(t, "failed", last.Outcome, "it is told where people look")
+	require.Equal(t, r.Reason, last.Reason)
 }
 
 func TestQuietPeriodMakesABurstOneDeploy(t *testing.T) {
@@ -315,13 +318,15 @@ func TestHeld(t *testing.T) {
 		t.Run(name, func(t *testing.T) {
 			w := c.world(t)
 			c.change(w)
-			live, stored := w.astro.desired, w.stateKeys()
+			live, stored := w.astro.desired, w.storedRuns()
 			r := w.requireOutcome(deployer.Held, w.sync())
 			require.Contains(t, r.Reason, c.reason)
 			require.Equal(t, live, w.astro.desired)
-			require.Equal(t, stored, w.stateKeys())
+			require.ElementsMatch(t, stored, w.storedRuns())
+			require.Equal(t, r.Reason, w.record().Hold("held").Reason)
 			c.allow(w)
 			w.requireOutcome(c.then, w.sync())
+			require.Empty(t, w.record().Holds)
 			require.Equal(t, w.shown(), w.live())
 		})
 	}
@@ -368,7 +373,7 @@ func TestALostStateBucketRemovesNothing(t *testing.T) {
 	w.delete("dags/2.py")
 	r := w.requireOutcome(deployer.Held, w.sync())
 	require.Contains(t, r.Reason, "the state is lost")
-	require.Empty(t, w.stateKeys())
+	require.Empty(t, w.storedRuns())
 	require.Len(t, w.live(), 3)
 	w.route.ReplaceExisting = true
 	w.requireOutcome(deployer.Deployed, w.sync())

@@ -37,7 +37,9 @@ func (a astroAdapter) Deploys(ctx context.Context, limit int) ([]deployer.Deploy
 	}
 	deploys := make([]deployer.Deploy, len(found))
 	for i, d := range found {
-		deploys[i] = deployer.Deploy{ID: d.ID, Description: d.Description, TarballVersion: d.DAGTarballVersion}
+		deploys[i] = deployer.Deploy{ID: d.ID, Description: d.Description, TarballVersion: d.DAGTarballVersion,
+			Finished: d.Status == astro.Deployed, Failed: d.Status == astro.Failed,
+			Image: d.Type != astro.DAGOnly, Rollback: d.RollbackFromID != ""}
 	}
 	return deploys, nil
 }

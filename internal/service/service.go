@@ -72,7 +72,8 @@ func (s *Service) wire(ctx context.Context, r config.Route) (*deployer.Route, er
 		Name: r.Name, Deployment: r.Deployment, BaseDir: r.BaseDir,
 		Store: state.NewStore(states, s.config.State.Prefix, r.Name), Astro: astroAdapter{client},
 		QuietPeriod: r.QuietPeriod, MaxWait: r.MaxWait,
-		AllowEmpty: r.Guard.AllowEmpty, ReplaceExisting: r.ReplaceExisting,
+		AllowEmpty: r.Guard.AllowEmpty, MaxRemovedPercent: r.Guard.MaxRemovedPercent, MaxRemovedFiles: r.Guard.MaxRemovedFiles,
+		ReplaceExisting: r.ReplaceExisting, OnDrift: r.OnDrift,
 		MaxFiles: r.Limits.MaxFiles, MaxBytes: r.Limits.MaxBytes, KeepBundles: r.KeepBundles,
 		Clock: deployer.SystemClock{}, NewRun: NewRun, Log: s.deps.Log, Progress: s.deps.Progress,
 	}

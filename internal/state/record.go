@@ -10,6 +10,7 @@ import (
 	"encoding/json"
 	"errors"
 	"fmt"
+	"maps"
 	"slices"
 	"time"
 
@@ -23,6 +24,9 @@ const (
 	recordLimit     = 4 << 20 // bytes; a record of 100 runs and 1,000 versions is below 100 KiB
 	runsKept        = 100
 	supersededLimit = 1000
+	answeredLimit   = 100
+	sizesLimit      = 100 // for each source
+	sizesSpan       = 24 * time.Hour
 )
 
 // ErrOvertaken says that somebody else wrote the record since it was read.
@@ -50,6 +54,42 @@ type Deploy struct {
 	LeftOut        int       `json:"leftOut,omitempty"`
 	Listed         time.Time `json:"listed,omitzero"` // start of the listing it shows, by the storage's clock; zero if that covers nothing
 	At             time.Time `json:"at"`              // when it was finalized, by the local clock
+
+	Sources   map[string]int `json:"sources,omitempty"`   // files by source URL
+	Confirmed bool           `json:"confirmed,omitempty"` // Astro was seen to run it
+}
+
+// Size is how many files of a source were live until a time, by the storage's clock.
+type Size struct {
+	Files int       `json:"files"`
+	Until time.Time `json:"until"`
+}
+
+// Hold is a reason for which nothing is deployed.
+type Hold struct {
+	Kind   string    `json:"kind"` // Paused or HeldBack
+	Reason string    `json:"reason,omitempty"`
+	At     time.Time `json:"at"` // by the local clock
+}
+
+// The kinds of a Hold.
+const (
+	Paused   = "paused" // by a person, until that is taken back
+	HeldBack = "held"   // by the last run
+)
+
+// Approval is what a person let go: it holds for the next outcome that is recorded.
+type Approval struct {
+	Manifest string    `json:"manifest,omitempty"` // names the manifest of the paths that may be removed
+	Files    int       `json:"files,omitempty"`    // in it
+	Replace  string    `json:"replace,omitempty"`  // tarball version of foreign or unknown DAGs that may be replaced
+	At       time.Time `json:"at"`                 // by the local clock
+}
+
+// Failure counts the deploys in a row that Astro could not carry out.
+type Failure struct {
+	Tries int       `json:"tries"` // deployed again so often
+	At    time.Time `json:"at"`    // of the last try, by the storage's clock
 }
 
 // Run is one past run in short.
@@ -75,7 +115,14 @@ type Record struct {
 	Pending    *Deploy   `json:"pending,omitempty"`
 	Superseded []string  `json:"superseded,omitempty"` // tarball versions once live, or once pending and given up; oldest first
 	Listed     time.Time `json:"listed,omitzero"`      // start of the listing behind the last deployed or unchanged
-	Runs       []Run     `json:"runs,omitempty"`       // newest last
+
+	Sizes    map[string][]Size `json:"sizes,omitempty"` // by source URL, of the last 24 h, falling; without what is live
+	Holds    []Hold            `json:"holds,omitempty"`
+	Approved *Approval         `json:"approved,omitempty"`
+	Answered []string          `json:"answered,omitempty"` // deploys of others that were deployed over once, oldest first
+	Failed   *Failure          `json:"failed,omitempty"`
+	Sweep    time.Time         `json:"sweep,omitzero"` // a run died; from then on, by the storage's clock, what it left can be removed
+	Runs     []Run             `json:"runs,omitempty"` // newest last
 }
 
 // Supersede remembers a tarball version that must not stay live.
@@ -89,16 +136,81 @@ func (r *Record) Supersede(version string) {
 	}
 }
 
-// Promote makes the pending deploy the live one.
-func (r *Record) Promote(at time.Time) {
+// Promote makes the pending deploy the live one. at is the local clock, now the storage's.
+func (r *Record) Promote(at, now time.Time) {
 	if r.Live != nil {
 		r.Supersede(r.Live.TarballVersion)
+		r.rememberSizes(now)
 	}
 	r.Live, r.Pending = r.Pending, nil
 	r.Live.At = at
 	if !r.Live.Listed.IsZero() {
 		r.Listed = r.Live.Listed
 	}
+}
+
+// rememberSizes notes how large the sets of the live deploy are, which ends now.
+func (r *Record) rememberSizes(now time.Time) {
+	sizes := map[string][]Size{}
+	for source, list := range r.Sizes {
+		if list = fresh(list, now); len(list) > 0 {
+			sizes[source] = list
+		}
+	}
+	for source, n := range r.Live.Sources {
+		// What was not larger and ended before can never be the largest again.
+		list := slices.DeleteFunc(sizes[source], func(s Size) bool { return s.Files <= n })
+		if list = append(list, Size{n, now}); len(list) > sizesLimit {
+			list[1].Files = list[0].Files // the larger of two, the longer of two
+			list = list[1:]
+		}
+		sizes[source] = list
+	}
+	r.Sizes = sizes
+}
+
+// fresh returns a copy of the sizes that ended in the last 24 hours.
+func fresh(list []Size, now time.Time) []Size {
+	return slices.DeleteFunc(slices.Clone(list), func(s Size) bool { return now.Sub(s.Until) >= sizesSpan })
+}
+
+// LargestSet is the largest number of files of a source that were live at one time in the last 24 hours.
+func (r Record) LargestSet(source string, now time.Time) int {
+	largest := 0
+	if r.Live != nil {
+		largest = r.Live.Sources[source]
+	}
+	for _, s := range fresh(r.Sizes[source], now) {
+		largest = max(largest, s.Files)
+	}
+	return largest
+}
+
+// Answer remembers a deploy of others that is deployed over.
+func (r *Record) Answer(deploy string) {
+	r.Answered = append(r.Answered, deploy)
+	r.Answered = r.Answered[max(0, len(r.Answered)-answeredLimit):]
+}
+
+// Hold returns the hold of a kind, or nil.
+func (r Record) Hold(kind string) *Hold {
+	for i := range r.Holds {
+		if r.Holds[i].Kind == kind {
+			return &r.Holds[i]
+		}
+	}
+	return nil
+}
+
+// SetHold puts a hold in place of the one of its kind.
+func (r *Record) SetHold(h Hold) {
+	r.LiftHold(h.Kind)
+	r.Holds = append(r.Holds, h)
+}
+
+// LiftHold ends the hold of a kind.
+func (r *Record) LiftHold(kind string) {
+	r.Holds = slices.DeleteFunc(r.Holds, func(h Hold) bool { return h.Kind == kind })
 }
 
 // AddRun appends to Runs and forgets what is too old.
@@ -114,16 +226,31 @@ func (r Record) Clone() Record {
 	for _, d := range []**Deploy{&r.Live, &r.Pending} {
 		if *d != nil {
 			c := **d
+			c.Sources = maps.Clone(c.Sources)
 			*d = &c
 		}
 	}
+	if r.Approved != nil {
+		c := *r.Approved
+		r.Approved = &c
+	}
+	if r.Failed != nil {
+		c := *r.Failed
+		r.Failed = &c
+	}
+	r.Sizes = maps.Clone(r.Sizes) // its lists are replaced, never written to
 	r.Superseded = slices.Clone(r.Superseded)
+	r.Holds = slices.Clone(r.Holds)
+	r.Answered = slices.Clone(r.Answered)
 	r.Runs = slices.Clone(r.Runs)
 	return r
 }
 
 // Version is the opaque token of a record as it was read or written; the zero value is "there is none".
-type Version struct{ v string }
+type Version struct {
+	v   string
+	Now time.Time // the storage's clock when the record was read; zero if there was none
+}
 
 // RecordError is a record that this version cannot read. It is never overwritten.
 type RecordError struct{ msg string }
@@ -135,7 +262,7 @@ func (e *RecordError) Permanent() bool { return true }
 // is damaged, or of a newer format, is a *RecordError.
 func (s *Store) ReadRecord(ctx context.Context) (Record, Version, error) {
 	key := s.prefix + "record.json"
-	data, obj, err := bucket.Read(ctx, s.bucket, key, "", recordLimit)
+	data, obj, now, err := bucket.ReadDated(ctx, s.bucket, key, "", recordLimit)
 	if errors.Is(err, bucket.ErrNotExist) {
 		return Record{}, Version{}, nil
 	}
@@ -146,7 +273,7 @@ func (s *Store) ReadRecord(ctx context.Context) (Record, Version, error) {
 	if err != nil {
 		return Record{}, Version{}, &RecordError{fmt.Sprintf("%s/%s %v", s.bucket, key, err)}
 	}
-	return rec, Version{obj.Version}, nil
+	return rec, Version{obj.Version, now}, nil
 }
 
 func decodeRecord(data []byte) (Record, error) {
@@ -176,12 +303,12 @@ func (s *Store) SwapRecord(ctx context.Context, rec Record, old Version) (Versio
 		return Version{}, err
 	}
 	when := bucket.IfAbsent()
-	if old != (Version{}) {
+	if old.v != "" {
 		when = bucket.IfVersion(old.v)
 	}
 	version, err := s.bucket.Put(ctx, s.prefix+"record.json", bytes.NewReader(data), when)
 	if err == nil {
-		return Version{version}, nil
+		return Version{version, old.Now}, nil
 	}
 	if now, at, readErr := s.ReadRecord(ctx); readErr == nil && now.Nonce == rec.Nonce {
 		return at, nil

@@ -44,6 +44,7 @@ func TestRecordSwaps(t *testing.T) {
 
 	got, at, err := s.ReadRecord(ctx)
 	require.NoError(t, err)
+	second.Now, at.Now = time.Time{}, time.Time{}
 	require.Equal(t, second, at)
 	require.Equal(t, record().Live, got.Live)
 	require.NotEmpty(t, got.Nonce)
@@ -93,6 +94,7 @@ func TestASwapThatWasRepeatedUnderneath(t *testing.T) {
 	require.NoError(t, err)
 	_, at, err := s.ReadRecord(ctx)
 	require.NoError(t, err)
+	at.Now, version.Now = time.Time{}, time.Time{}
 	require.Equal(t, at, version)
 }
 
@@ -100,7 +102,7 @@ func TestPromoteAndSupersede(t *testing.T) {
 	rec := record()
 	rec.Pending = &state.Deploy{TarballVersion: "v2", Listed: when.Add(time.Hour)}
 	clone := rec.Clone()
-	rec.Promote(when)
+	rec.Promote(when, when)
 	require.Nil(t, rec.Pending)
 	require.Equal(t, []string{"v1"}, rec.Superseded)
 	require.Equal(t, when.Add(time.Hour), rec.Listed)
@@ -145,12 +147,20 @@ func TestManifestsAndBundles(t *testing.T) {
 	require.Equal(t, "bundle", string(content))
 	runs, err := s.Stored(ctx)
 	require.NoError(t, err)
-	require.Equal(t, []string{"run-0", "run-1"}, runs)
+	require.Equal(t, []string{"run-1", "run-0"}, names(runs))
 	require.NoError(t, s.Discard(ctx, "run-1"))
 	require.NoError(t, s.Discard(ctx, "run-1"))
 	runs, err = s.Stored(ctx)
 	require.NoError(t, err)
-	require.Equal(t, []string{"run-0"}, runs)
+	require.Equal(t, []string{"run-0"}, names(runs))
+}
+
+func names(stored []state.Stored) []string {
+	var runs []string
+	for _, s := range stored {
+		runs = append(runs, s.Run)
+	}
+	return runs
 }
 
 func FuzzRecord(f *testing.F) {

@@ -3,6 +3,7 @@ package state
 import (
 	"bufio"
 	"bytes"
+	"cmp"
 	"context"
 	"encoding/json"
 	"fmt"
@@ -130,21 +131,46 @@ func (s *Store) Discard(ctx context.Context, run string) error {
 	return s.bucket.Delete(ctx, s.manifestKey(run), "")
 }
 
+// Stored is a run that has a bundle or a manifest in the state.
+type Stored struct {
+	Run string
+	Age time.Duration // of the younger of both, by the storage's clock
+}
+
 // Stored returns the runs that have a bundle or a manifest in the state, oldest first.
-func (s *Store) Stored(ctx context.Context) ([]string, error) {
+func (s *Store) Stored(ctx context.Context) ([]Stored, error) {
 	listing, err := s.bucket.List(ctx, s.prefix)
 	if err != nil {
 		return nil, err
 	}
-	var runs []string
+	ages := map[string]time.Duration{}
 	for _, o := range listing.Objects {
 		dir, name, below := strings.Cut(strings.TrimPrefix(o.Key, s.prefix), "/")
-		if run, _, ok := strings.Cut(name, "."); below && ok && (dir == "bundles" || dir == "manifests") {
-			runs = append(runs, run)
+		run, _, ok := strings.Cut(name, ".")
+		if !below || !ok || dir != "bundles" && dir != "manifests" {
+			continue
+		}
+		age := listing.Time.Sub(o.Modified)
+		if known, ok := ages[run]; !ok || age < known {
+			ages[run] = age
 		}
 	}
-	slices.Sort(runs)
-	return slices.Compact(runs), nil
+	stored := make([]Stored, 0, len(ages))
+	for run, age := range ages {
+		stored = append(stored, Stored{run, age})
+	}
+	slices.SortFunc(stored, func(a, b Stored) int {
+		return cmp.Or(cmp.Compare(b.Age, a.Age), cmp.Compare(a.Run, b.Run))
+	})
+	return stored, nil
+}
+
+// CleanUp removes what writers that died longer than age ago left in the state unseen.
+func (s *Store) CleanUp(ctx context.Context, age time.Duration) error {
+	if c, ok := s.bucket.(bucket.Cleaner); ok {
+		return c.CleanUp(ctx, s.prefix, age)
+	}
+	return nil
 }
 
 // BundleSize returns the size of a stored bundle in bytes. A missing one is bucket.ErrNotExist.

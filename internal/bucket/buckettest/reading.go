@@ -107,7 +107,7 @@ func reportsChanged(t *testing.T, h Harness) {
 		require.Equal(t, text, got)
 	}
 	_, _, err := bucket.Read(t.Context(), b, "dags/a.py", "", 5)
-	requireOneLine(t, err, b.String(), "dags/a.py", "5 bytes")
+	requireOneLine(t, err, b.String(), "dags/a.py", "at most 5 are allowed")
 }
 
 // neverMixesVersions overwrites an object of which a part has been read: the rest is of the same version, or an error.

@@ -9,6 +9,7 @@ import (
 	"io/fs"
 	"os"
 	"path"
+	"strings"
 	"syscall"
 	"time"
 
@@ -191,4 +192,29 @@ func (r contextReader) Read(p []byte) (int, error) {
 		return 0, err
 	}
 	return r.r.Read(p)
+}
+
+// CleanUp implements bucket.Cleaner: it removes the temporary files of writers that were killed.
+func (b *Bucket) CleanUp(ctx context.Context, prefix string, age time.Duration) error {
+	root, err := b.root(ctx)
+	if err != nil {
+		return err
+	}
+	defer root.Close()
+	return fs.WalkDir(root.FS(), ".", func(name string, entry fs.DirEntry, err error) error {
+		if errors.Is(err, fs.ErrNotExist) {
+			return nil // gone meanwhile
+		}
+		if err != nil || ctx.Err() != nil {
+			return errors.Join(err, ctx.Err())
+		}
+		base := path.Base(name)
+		if !strings.HasPrefix(name, prefix) || !strings.HasPrefix(base, tempPrefix) || !strings.HasSuffix(base, tempSuffix) {
+			return nil
+		}
+		if info, err := entry.Info(); err == nil && time.Since(info.ModTime()) >= age {
+			return root.Remove(name)
+		}
+		return nil
+	})
 }

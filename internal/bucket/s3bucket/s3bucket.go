@@ -244,6 +244,31 @@ func (b *Bucket) Delete(ctx context.Context, key, version string) error {
 	return err
 }
 
+// CleanUp implements bucket.Cleaner: it aborts unfinished multipart uploads, whose parts cost money and are never listed.
+func (b *Bucket) CleanUp(ctx context.Context, prefix string, age time.Duration) error {
+	pages := s3.NewListMultipartUploadsPaginator(b.client, &s3.ListMultipartUploadsInput{Bucket: &b.name, Prefix: &prefix})
+	for pages.HasMorePages() {
+		page, err := pages.NextPage(ctx)
+		if err != nil {
+			return b.explain("list the unfinished uploads", "s3:ListBucketMultipartUploads", prefix, err)
+		}
+		now := serverTime(page.ResultMetadata)
+		for _, u := range page.Uploads {
+			if now.Sub(aws.ToTime(u.Initiated)) < age {
+				continue
+			}
+			in := &s3.AbortMultipartUploadInput{Bucket: &b.name, Key: u.Key, UploadId: u.UploadId}
+			if _, err := b.client.AbortMultipartUpload(ctx, in); err != nil {
+				err = b.explain("abort the unfinished upload", "s3:AbortMultipartUpload", aws.ToString(u.Key), err)
+				if !errors.Is(err, bucket.ErrNotExist) { // ended by itself meanwhile
+					return err
+				}
+			}
+		}
+	}
+	return nil
+}
+
 // countRequests counts each attempt on the wire into the context's counter.
 func countRequests(stack *smithymiddleware.Stack) error {
 	return stack.Finalize.Insert(smithymiddleware.FinalizeMiddlewareFunc("CountRequests",

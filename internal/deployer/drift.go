@@ -1,0 +1,140 @@
+package deployer
+
+import (
+	"context"
+	"fmt"
+	"slices"
+	"time"
+
+	"github.com/dagbucket/dagbucket/internal/state"
+)
+
+// What Route.OnDrift may be.
+const (
+	Heal     = "heal"     // deploy again over an image deploy; report what somebody did on purpose
+	Redeploy = "redeploy" // deploy again over everything, once for each foreign deploy
+	Report   = "report"   // never deploy again because of what others did
+)
+
+// drifted decides what to do about a Deployment that goes to another version than the record's.
+func (x *run) drifted(ctx context.Context) error {
+	deploys, err := x.Astro.Deploys(ctx, recentDeploys)
+	if err != nil {
+		return err
+	}
+	desired, rec := x.deployment.DesiredVersion, &x.record
+	by := deployOfVersion(deploys, desired)
+	ours := slices.Contains(rec.Superseded, desired)
+	switch {
+	case ours && (by == nil || !by.Rollback):
+		if d := deployByID(deploys, rec.Live.DeployID); d != nil && d.Failed {
+			x.retryFailed(d)
+			return nil
+		}
+		x.redeploy = true
+		x.Log.Warn("a superseded deploy of ours is live, deploying again", "route", x.Name, "tarballVersion", desired)
+		return nil
+	case by != nil && !by.Rollback && x.isOurs(by):
+		return x.adopt(ctx, by)
+	}
+	x.answerForeign(by)
+	return nil
+}
+
+// deployOfVersion is the newest deploy that brought a version, or nil. Without a version it is the newest image deploy, if nothing was
+// deployed after it.
+func deployOfVersion(deploys []Deploy, version string) *Deploy {
+	for i := range deploys {
+		d := &deploys[i]
+		if version != "" && d.TarballVersion == version {
+			return d
+		}
+		if version == "" && d.Finished {
+			if d.Image {
+				return d
+			}
+			return nil
+		}
+	}
+	return nil
+}
+
+func deployByID(deploys []Deploy, id string) *Deploy {
+	for i := range deploys {
+		if deploys[i].ID == id {
+			return &deploys[i]
+		}
+	}
+	return nil
+}
+
+// answerForeign leaves a deploy of others alone and tells of it, or deploys over it: at most once for each.
+func (x *run) answerForeign(by *Deploy) {
+	what, name := "a DAG-only deploy from elsewhere", x.deployment.DesiredVersion
+	image := false
+	if by != nil {
+		name = by.ID
+		switch {
+		case by.Rollback:
+			what = "a rollback in Astro"
+		case by.Image:
+			what, image = "an image deploy", true
+		}
+	}
+	x.drift = fmt.Sprintf("%s (%s) replaced what was deployed here", what, orNone(name))
+	heal := x.OnDrift == Redeploy || x.OnDrift != Report && image
+	switch {
+	case heal && !slices.Contains(x.record.Answered, name):
+		x.redeploy, x.answers = true, name
+		x.drift += "; deploying again"
+	case heal:
+		x.drift += " again; it was deployed over once, and now stays until the bucket changes"
+	default:
+		x.drift += "; it stays until the bucket changes"
+	}
+	x.Log.Warn(x.drift, "route", x.Name)
+}
+
+// lookForFailure asks, until Astro was seen to run a deploy, whether it failed.
+func (x *run) lookForFailure(ctx context.Context) error {
+	if x.record.Live.Confirmed {
+		return nil
+	}
+	deploys, err := x.Astro.Deploys(ctx, recentDeploys)
+	if err != nil {
+		return err
+	}
+	d := deployByID(deploys, x.record.Live.DeployID)
+	switch {
+	case d != nil && d.Failed:
+		x.retryFailed(d)
+	case (d == nil || d.Finished) && x.deployment.RunningVersion == x.deployment.DesiredVersion && x.deployment.Healthy:
+		x.record = x.record.Clone()
+		x.record.Live.Confirmed, x.record.Failed = true, nil // stored with the next outcome
+	}
+	return nil
+}
+
+const (
+	firstRetry = 5 * time.Minute // after the second failure in a row; the first is answered at once
+	lastRetry  = 4 * time.Hour
+)
+
+// retryFailed deploys again what Astro could not carry out, with a pause that doubles.
+func (x *run) retryFailed(d *Deploy) {
+	tries := 0
+	if f := x.record.Failed; f != nil {
+		tries = f.Tries
+		next := f.At.Add(min(firstRetry<<min(tries-1, 10), lastRetry))
+		if x.version.Now.Before(next) {
+			x.drift = fmt.Sprintf("deploy %s ended FAILED at Astro, the %d. in a row: look at it there; the next try is after %s",
+				d.ID, tries+1, next.UTC().Format(time.RFC3339))
+			x.Log.Warn(x.drift, "route", x.Name)
+			return
+		}
+	}
+	x.redeploy = true
+	x.failed = &state.Failure{Tries: tries + 1, At: x.version.Now}
+	x.drift = fmt.Sprintf("deploy %s ended FAILED at Astro; deploying again", d.ID)
+	x.Log.Warn(x.drift, "route", x.Name)
+}

@@ -1,0 +1,136 @@
+package deployer
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"time"
+
+	"github.com/dagbucket/dagbucket/internal/state"
+)
+
+// Approval is what Approve let go.
+type Approval struct {
+	Route   string   `json:"route"`
+	Removed []string `json:"removed"` // paths that the next run removes, if nothing shows them then either
+	Replace string   `json:"replace"` // tarball version of DAGs from elsewhere that the next run replaces; "" if there is none
+}
+
+// Approve lets go what waits for a person: the paths of a mass removal, those of a source that became empty, or DAGs of others that the
+// first deploy replaces. It only notes this in the record: the next run acts on it, and no later one.
+func (r *Route) Approve(ctx context.Context) (Approval, error) {
+	for range maxRestarts {
+		a, err := r.approve(ctx)
+		if !errors.Is(err, state.ErrOvertaken) {
+			return a, err
+		}
+	}
+	return Approval{}, fmt.Errorf("route %s: %w, %d times in a row; try again", r.Name, state.ErrOvertaken, maxRestarts)
+}
+
+func (r *Route) approve(ctx context.Context) (Approval, error) {
+	x := r.dryRun()
+	a, waiting, err := x.waiting(ctx)
+	if err != nil || len(waiting) == 0 && a.Replace == "" {
+		return a, err
+	}
+	x.dry = false
+	rec := x.record.Clone()
+	rec.Approved = &state.Approval{Files: len(waiting), Replace: a.Replace, At: r.Clock.Now().UTC()}
+	if len(waiting) > 0 {
+		rec.Approved.Manifest = x.id
+		if err := r.Store.PutManifest(ctx, x.id, waiting); err != nil {
+			return a, err
+		}
+		// A crash here leaves a manifest that nothing refers to; a later run prunes it.
+	}
+	return a, x.swap(ctx, rec)
+}
+
+// Approvable is what Approve would let go.
+func (r *Route) Approvable(ctx context.Context) (Approval, error) {
+	a, _, err := r.dryRun().waiting(ctx)
+	return a, err
+}
+
+// waiting finds out what waits for a person.
+func (x *run) waiting(ctx context.Context) (Approval, []state.File, error) {
+	a := Approval{Route: x.Name, Removed: []string{}}
+	if err := x.preview(ctx); err != nil && !isHeld(err) {
+		return a, nil, err
+	}
+	lines := x.live // if the listing is the live one, there is no plan: what is live says what it keeps
+	if len(x.plan.items) > 0 {
+		lines = x.plan.lines()
+	}
+	var waiting []state.File
+	for _, f := range lines {
+		if f.State == state.Kept && f.Reason == reasonRemoval {
+			waiting = append(waiting, f)
+			a.Removed = append(a.Removed, f.Path)
+		}
+	}
+	a.Replace = x.replaces
+	return a, waiting, nil
+}
+
+// Pause lets no run deploy until Resume. A run that is under way is stopped before it finalizes, unless that is on its way already.
+func (r *Route) Pause(ctx context.Context, reason string) error {
+	return r.changeRecord(ctx, func(rec *state.Record) {
+		rec.SetHold(state.Hold{Kind: state.Paused, Reason: reason, At: r.Clock.Now().UTC()})
+	})
+}
+
+// Resume ends a pause; without one it does nothing.
+func (r *Route) Resume(ctx context.Context) error {
+	return r.changeRecord(ctx, func(rec *state.Record) { rec.LiftHold(state.Paused) })
+}
+
+func (r *Route) changeRecord(ctx context.Context, change func(*state.Record)) error {
+	for range maxRestarts {
+		rec, version, err := r.Store.ReadRecord(ctx)
+		if err != nil {
+			return err
+		}
+		rec = rec.Clone()
+		change(&rec)
+		if _, err = r.Store.SwapRecord(ctx, rec, version); !errors.Is(err, state.ErrOvertaken) {
+			return err
+		}
+	}
+	return fmt.Errorf("route %s: %w, %d times in a row; try again", r.Name, state.ErrOvertaken, maxRestarts)
+}
+
+// checkPaused holds the run while a person wants that.
+func (x *run) checkPaused() error {
+	h := x.record.Hold(state.Paused)
+	if h == nil {
+		return nil
+	}
+	why := ""
+	if h.Reason != "" {
+		why = " (" + h.Reason + ")"
+	}
+	return held(fmt.Sprintf("paused since %s%s: dagbucket resume lets it go on", h.At.Format(time.RFC3339), why))
+}
+
+// recordFate notes a held run, or one that failed for good, in the record, once for each reason. Failing to is no failure.
+func (x *run) recordFate(ctx context.Context, outcome Outcome, why error) {
+	if x.stored == nil {
+		return
+	}
+	rec := x.stored.Clone() // without what this run only believes
+	if n := len(rec.Runs); n > 0 && rec.Runs[n-1].Outcome == string(outcome) && rec.Runs[n-1].Reason == why.Error() {
+		return
+	}
+	ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), graceTime)
+	defer cancel()
+	if outcome == Held {
+		rec.SetHold(state.Hold{Kind: state.HeldBack, Reason: why.Error(), At: x.Clock.Now().UTC()})
+	}
+	x.addRun(&rec, outcome, why.Error())
+	if _, err := x.Store.SwapRecord(ctx, rec, x.version); err != nil {
+		x.Log.Info("could not note the outcome in the record", "route", x.Name, "error", err)
+	}
+	// A crash here leaves nothing open. The swap takes the fence from whoever read the record before: that run starts again.
+}

@@ -1,0 +1,190 @@
+package state
+
+import (
+	"bytes"
+	"context"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"time"
+
+	"github.com/dagbucket/dagbucket/internal/bucket"
+)
+
+// The lease's times, by the storage's clock.
+const (
+	LeaseLife    = 60 * time.Second // after a renewal; then anybody may take the lease
+	LeaseRenewal = 20 * time.Second // how often its holder renews it
+	leaseLate    = 25 * time.Second // older than this, a renewal was missed: the holder may be dead
+)
+
+const (
+	leaseLimit = 64 << 10 // bytes; a lease has about 150
+	leaseTries = 30       // when others write it at the same moments
+)
+
+// ErrLeaseLost says that somebody else took the lease, because it was not renewed in time.
+var ErrLeaseLost = errors.New("another run has taken the lease")
+
+// lease keeps runs of one route from doing the same work side by side. It is no fence: see SwapRecord.
+type lease struct {
+	Format  int       `json:"format"`
+	Nonce   string    `json:"nonce"`
+	Holder  string    `json:"holder"`           // a run; "" is free
+	Again   bool      `json:"again"`            // the bell: the holder, or the next one, must list again
+	Renewed time.Time `json:"renewed,omitzero"` // by its holder; zero if this very write is the renewal
+}
+
+// seenLease is a lease as it was read.
+type seenLease struct {
+	lease
+	version string        // "" if there is none
+	garbage bool          // nothing is known but its age
+	age     time.Duration // since the last renewal
+}
+
+func (l *seenLease) free() bool {
+	return l.version == "" || l.Holder == "" && !l.garbage || l.age >= LeaseLife
+}
+
+// Taken is what came of TakeLease.
+type Taken struct {
+	Held bool // the lease is the caller's
+	// Unclean, if Held: a run before failed or died, and may have left things behind.
+	Unclean bool
+	// Late, if not Held: the holder missed a renewal or cannot be told, so that ringing it may reach nobody.
+	Late bool
+}
+
+// TakeLease takes the lease for a run, which clears the bell; a run that holds it already keeps both. If another run
+// holds it, it rings: that run, or the next one, lists again. It never waits.
+func (s *Store) TakeLease(ctx context.Context, run string) (Taken, error) {
+	var t Taken
+	err := s.changeLease(ctx, func(l seenLease) (lease, bool) {
+		switch {
+		case l.Holder == run && !l.garbage:
+			t = Taken{Held: true}
+			return lease{Holder: run, Again: l.Again}, true
+		case l.free():
+			t = Taken{Held: true, Unclean: l.garbage || l.Holder != "" || l.Again}
+			return lease{Holder: run}, true
+		}
+		t = Taken{Late: l.garbage || l.age > leaseLate}
+		return l.rung(), !l.Again && !l.garbage
+	})
+	return t, err
+}
+
+// rung is the lease with its bell set. It stays as old as it was, or ringing would make a dead holder's lease younger.
+func (l seenLease) rung() lease {
+	next := l.lease
+	next.Again = true
+	return next
+}
+
+// RenewLease makes the lease young again. It fails with ErrLeaseLost if the run no longer holds it.
+func (s *Store) RenewLease(ctx context.Context, run string) error {
+	lost := false
+	err := s.changeLease(ctx, func(l seenLease) (lease, bool) {
+		lost = l.Holder != run
+		return lease{Holder: run, Again: l.Again}, !lost
+	})
+	if err == nil && lost {
+		return ErrLeaseLost
+	}
+	return err
+}
+
+// ReleaseLease ends a run that did its work. If somebody rang meanwhile it clears the bell, the run holds the lease on, and must list
+// again. A lease that another run has taken is left alone: that run lists later than this one did.
+func (s *Store) ReleaseLease(ctx context.Context, run string) (again bool, err error) {
+	err = s.changeLease(ctx, func(l seenLease) (lease, bool) {
+		mine := l.Holder == run
+		again = mine && l.Again
+		if again {
+			return lease{Holder: run}, true
+		}
+		return lease{}, mine // free, not deleted: a deleted lease could not be rung
+	})
+	return again, err
+}
+
+// AbandonLease ends a run that did not do its work: it sets the bell, whoever holds the lease by now, and frees the lease if that is
+// the run itself.
+func (s *Store) AbandonLease(ctx context.Context, run string) error {
+	return s.changeLease(ctx, func(l seenLease) (lease, bool) {
+		if l.Holder == run && !l.garbage || l.version == "" {
+			return lease{Again: true}, true
+		}
+		return l.rung(), !l.Again && !l.garbage
+	})
+}
+
+// BellRang reports whether somebody must still list, so that no event may be called covered.
+func (s *Store) BellRang(ctx context.Context) (bool, error) {
+	l, err := s.readLease(ctx)
+	return l.Again || l.garbage, err
+}
+
+func (s *Store) leaseKey() string { return s.prefix + "lease.json" }
+
+// changeLease writes what decide makes of the lease, unless that says no; it begins again when somebody else wrote it meanwhile.
+func (s *Store) changeLease(ctx context.Context, decide func(seenLease) (next lease, write bool)) error {
+	for range leaseTries {
+		seen, err := s.readLease(ctx)
+		if err != nil {
+			return err
+		}
+		next, write := decide(seen)
+		if !write {
+			return nil
+		}
+		err = s.putLease(ctx, &next, seen.version)
+		if err == nil {
+			return nil
+		}
+		if now, readErr := s.readLease(ctx); readErr == nil && now.Nonce == next.Nonce {
+			return nil // it took effect, and only the answer was lost
+		}
+		if !errors.Is(err, bucket.ErrChanged) {
+			return fmt.Errorf("writing the lease: %w", err)
+		}
+	}
+	return fmt.Errorf("writing the lease %s/%s: others wrote it at the same moment, %d times in a row", s.bucket, s.leaseKey(), leaseTries)
+}
+
+func (s *Store) putLease(ctx context.Context, next *lease, old string) error {
+	next.Format, next.Nonce = Format, nonce()
+	data, err := json.MarshalIndent(next, "", " ")
+	if err != nil {
+		return err
+	}
+	when := bucket.IfAbsent()
+	if old != "" {
+		when = bucket.IfVersion(old)
+	}
+	_, err = s.bucket.Put(ctx, s.leaseKey(), bytes.NewReader(data), when)
+	return err
+}
+
+// readLease reads the lease. What is no lease of this format is garbage: nobody can be rung there, and it runs out as a dead
+// holder's lease does.
+func (s *Store) readLease(ctx context.Context) (seenLease, error) {
+	data, object, now, err := bucket.ReadDated(ctx, s.bucket, s.leaseKey(), "", leaseLimit)
+	if errors.Is(err, bucket.ErrNotExist) {
+		return seenLease{}, nil
+	}
+	if err != nil && !errors.Is(err, bucket.ErrTooLarge) {
+		return seenLease{}, fmt.Errorf("reading the lease: %w", err)
+	}
+	l := seenLease{version: object.Version}
+	if err != nil || json.Unmarshal(data, &l.lease) != nil || l.Format != Format {
+		l.lease, l.garbage = lease{}, true
+	}
+	renewed := object.Modified
+	if !l.Renewed.IsZero() && l.Renewed.Before(renewed) { // a time in the future would never run out
+		renewed = l.Renewed
+	}
+	l.age, l.Renewed = now.Sub(renewed), renewed
+	return l, nil
+}

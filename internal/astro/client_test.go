@@ -527,6 +527,85 @@ func TestHostileDeploys(t *testing.T) {
 	}
 }
 
+// TestAnswersThatNeverEnd: of each call, and of its repeats, a bounded part is read in a bounded time, and the error is short.
+func TestAnswersThatNeverEnd(t *testing.T) {
+	for name, answer := range map[string]struct {
+		status int
+		body   func(context.Context) io.Reader
+	}{
+		"endless 200":   {200, func(context.Context) io.Reader { return spaces{} }},
+		"endless 201":   {201, func(context.Context) io.Reader { return spaces{} }},
+		"endless 403":   {403, func(context.Context) io.Reader { return spaces{} }},
+		"endless 503":   {503, func(context.Context) io.Reader { return spaces{} }},
+		"dripping 200":  {200, func(ctx context.Context) io.Reader { return drops{ctx} }},
+		"dripping 201":  {201, func(ctx context.Context) io.Reader { return drops{ctx} }},
+		"dripping 400":  {400, func(ctx context.Context) io.Reader { return drops{ctx} }},
+		"endless lists": {200, func(context.Context) io.Reader { return nested{} }},
+	} {
+		for call, do := range map[string]func(context.Context, *world, astro.Deploy) error{
+			"deployment": func(ctx context.Context, w *world, _ astro.Deploy) error { _, err := w.Deployment(ctx); return err },
+			"deploys":    func(ctx context.Context, w *world, _ astro.Deploy) error { _, err := w.Deploys(ctx, 3); return err },
+			"deploy":     func(ctx context.Context, w *world, d astro.Deploy) error { _, err := w.Deploy(ctx, d.ID); return err },
+			"create": func(ctx context.Context, w *world, _ astro.Deploy) error {
+				_, err := w.CreateDeploy(ctx, "")
+				return err
+			},
+			"finalize": func(ctx context.Context, w *world, d astro.Deploy) error { return w.Finalize(ctx, d.ID, "v1") },
+			"upload": func(ctx context.Context, w *world, d astro.Deploy) error {
+				_, err := w.Upload(ctx, d, opens(archive), int64(len(archive)))
+				return err
+			},
+		} {
+			t.Run(name+" "+call, func(t *testing.T) {
+				synctest.Test(t, func(t *testing.T) {
+					counted, hostile, calls := &counting{}, false, 0
+					w := newWorld(t, astrotest.Options{}, astro.Options{Transport: roundTripper(func(r *http.Request) (*http.Response, error) {
+						if !hostile {
+							return always(200, nil, createAnswer(signedURL)).RoundTrip(r)
+						}
+						calls++
+						counted.Reader = answer.body(r.Context())
+						return &http.Response{StatusCode: answer.status, Header: http.Header{}, Body: io.NopCloser(counted), Request: r}, nil
+					})})
+					d, err := w.CreateDeploy(t.Context(), "")
+					require.NoError(t, err)
+					hostile = true
+					start := time.Now()
+					err = do(t.Context(), w, d)
+					failed := failure(t, err)
+					require.Less(t, len(err.Error()), 800)
+					require.NotEmpty(t, failed.Op)
+					require.Less(t, time.Since(start), 15*time.Minute, "longer than a function may run")
+					require.LessOrEqual(t, calls, 10)
+					require.LessOrEqual(t, counted.n, calls*(1<<20+1))
+				})
+			})
+		}
+	}
+}
+
+// counting counts what is read.
+type counting struct {
+	io.Reader
+	n int
+}
+
+func (c *counting) Read(p []byte) (int, error) {
+	n, err := c.Reader.Read(p)
+	c.n += n
+	return n, err
+}
+
+// nested is a list in a list in a list, without end.
+type nested struct{}
+
+func (nested) Read(p []byte) (int, error) {
+	for i := range p {
+		p[i] = '['
+	}
+	return len(p), nil
+}
+
 func endless(status int) http.RoundTripper {
 	return roundTripper(func(r *http.Request) (*http.Response, error) {
 		return &http.Response{StatusCode: status, Header: http.Header{}, Body: io.NopCloser(spaces{}), Request: r}, nil

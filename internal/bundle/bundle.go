@@ -104,6 +104,14 @@ func addToDigest(h hash.Hash, path, sum string) {
 	_, _ = io.WriteString(h, sum+"  "+path+"\n")
 }
 
+var errNotRegular = errors.New("is not a regular file")
+
+// A file that is sparse by these extended headers can be far larger than its archive.
+const (
+	sparseMap   = "GNU.sparse.map"
+	sparseMajor = "GNU.sparse.major"
+)
+
 // Reader reads a bundle back, member by member in order of path.
 type Reader struct {
 	gz  *gzip.Reader
@@ -131,8 +139,8 @@ func (r *Reader) Next() (Entry, error) {
 	if err != nil {
 		return Entry{}, fmt.Errorf("bundle: %w", err)
 	}
-	if h.Typeflag != tar.TypeReg {
-		return Entry{}, fmt.Errorf("bundle: %q is not a regular file", h.Name)
+	if h.Typeflag != tar.TypeReg || h.PAXRecords[sparseMap] != "" || h.PAXRecords[sparseMajor] != "" {
+		return Entry{}, fmt.Errorf("bundle: %q %w", h.Name, errNotRegular)
 	}
 	return Entry{Path: h.Name, Size: h.Size, Modified: h.ModTime.UTC()}, nil
 }
@@ -156,6 +164,14 @@ func (r *Reader) Read(p []byte) (int, error) { return r.tar.Read(p) }
 // Damaged reports whether err says that the archive itself is not what was written: cut short, or changed.
 func Damaged(err error) bool {
 	var corrupt flate.CorruptInputError
-	return errors.As(err, &corrupt) || errors.Is(err, gzip.ErrHeader) || errors.Is(err, gzip.ErrChecksum) ||
-		errors.Is(err, tar.ErrHeader) || errors.Is(err, io.ErrUnexpectedEOF) || errors.Is(err, io.EOF)
+	var internal flate.InternalError // some corrupt input is told as this
+	if errors.As(err, &corrupt) || errors.As(err, &internal) {
+		return true
+	}
+	for _, sign := range []error{gzip.ErrHeader, gzip.ErrChecksum, tar.ErrHeader, tar.ErrFieldTooLong, errNotRegular, io.ErrUnexpectedEOF, io.EOF} {
+		if errors.Is(err, sign) {
+			return true
+		}
+	}
+	return false
 }

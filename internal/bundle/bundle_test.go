@@ -186,18 +186,29 @@ func TestDamaged(t *testing.T) {
 	require.False(t, bundle.Damaged(errors.New("the network")))
 }
 
-func FuzzReader(f *testing.F) {
-	archive, _ := write(f, map[string]string{"dags/a.py": "a", "dags/b.py": "b"}, plain)
-	f.Add(archive)
-	f.Fuzz(func(t *testing.T, archive []byte) {
-		r, err := bundle.NewReader(bytes.NewReader(archive))
-		for n := 0; err == nil && n < 100; n++ {
-			if _, err = r.Next(); err == nil {
-				_, err = io.CopyN(io.Discard, r, 1<<20)
-				if err == io.EOF {
-					err = nil
-				}
-			}
-		}
-	})
+// TestStrangeMembers: archives that tar itself takes, and no bundle ever is.
+func TestStrangeMembers(t *testing.T) {
+	for name, h := range map[string]tar.Header{
+		"link":          {Name: "dags/a.py", Typeflag: tar.TypeSymlink, Linkname: "/etc/passwd"},
+		"folder":        {Name: "dags/", Typeflag: tar.TypeDir},
+		"global header": {Typeflag: tar.TypeXGlobalHeader, PAXRecords: map[string]string{"path": "x"}},
+	} {
+		t.Run(name, func(t *testing.T) {
+			var raw bytes.Buffer
+			w := tar.NewWriter(&raw)
+			require.NoError(t, w.WriteHeader(&h))
+			require.NoError(t, w.Close())
+			requireRefused(t, raw.Bytes(), "is not a regular file")
+		})
+	}
+	t.Run("sparse", func(t *testing.T) { requireRefused(t, sparse(), "is not a regular file") })
+	t.Run("endless header", func(t *testing.T) { requireRefused(t, extended(strings.Repeat("x", 2<<20)), "header field too long") })
+}
+
+func requireRefused(t *testing.T, raw []byte, says string) {
+	r, err := bundle.NewReader(bytes.NewReader(compressed(t, raw)))
+	require.NoError(t, err)
+	_, err = r.Next()
+	require.ErrorContains(t, err, says)
+	require.True(t, bundle.Damaged(err))
 }

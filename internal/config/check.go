@@ -29,6 +29,7 @@ func (r *reader) check(c *Config) {
 		if route.Status != nil {
 			unique("status", route.Status.String(), at+".status", "give each route's pages a place of their own")
 			r.checkOutside(*route.Status, at+".status", c)
+			r.checkPages(*route.Status, at+".status", c.State)
 		}
 		r.checkTimes(route, at)
 		r.checkSources(route, at)
@@ -66,30 +67,38 @@ func (r *reader) checkSources(route Route, at string) {
 // checkOutside refuses a place that dagbucket writes to inside a source: each run would wake the next one, and what it
 // wrote would be shipped.
 func (r *reader) checkOutside(written bucket.URL, key string, c *Config) {
-	r.eachSource(c, func(source bucket.URL, sourceKey string) {
-		if written.Scheme != "" && r.ok(key) && source.Contains(written) {
-			r.problem(key, "%s lies inside the source %s (%s): dagbucket would deploy what it writes itself; move it outside",
-				quote(written.String()), r.shown(sourceKey), quote(source.String()))
-		}
-	})
-}
-
-func (r *reader) checkState(c *Config) {
-	r.eachSource(c, func(source bucket.URL, key string) {
-		if c.State.Scheme != "" && c.State.Contains(source) && !source.Contains(c.State) {
-			r.problem(key, "%s lies inside the state (%s): give the state a place of its own",
-				quote(source.String()), quote(c.State.String()))
-		}
-	})
-}
-
-// eachSource visits the sources of all routes whose URLs could be read.
-func (r *reader) eachSource(c *Config, visit func(source bucket.URL, key string)) {
+	if written.Scheme == "" || !r.ok(key) {
+		return
+	}
 	for i, route := range c.Routes {
 		for j, source := range route.Sources {
-			if source.URL.Scheme != "" {
-				visit(source.URL, fmt.Sprintf("routes[%d].sources[%d].url", i, j))
+			if source.URL.Scheme != "" && source.URL.Contains(written) {
+				r.problem(key, "%s lies inside the source %s (%s): dagbucket would deploy what it writes itself; move it outside",
+					quote(written.String()), r.shown(sourceKey(i, j)), quote(source.URL.String()))
+				return
 			}
 		}
 	}
+}
+
+// checkPages keeps the pages, which people read, away from what only dagbucket may touch.
+func (r *reader) checkPages(status bucket.URL, key string, state bucket.URL) {
+	if status.Scheme != "" && r.ok(key) && state.Contains(status) {
+		r.problem(key, "%s lies inside the state (%s): give the pages a place of their own", quote(status.String()), quote(state.String()))
+	}
+}
+
+func (r *reader) checkState(c *Config) {
+	for i, route := range c.Routes {
+		for j, source := range route.Sources {
+			if source.URL.Scheme != "" && c.State.Scheme != "" && c.State.Contains(source.URL) && !source.URL.Contains(c.State) {
+				r.problem(sourceKey(i, j), "%s lies inside the state (%s): give the state a place of its own",
+					quote(source.URL.String()), quote(c.State.String()))
+			}
+		}
+	}
+}
+
+func sourceKey(route, source int) string {
+	return fmt.Sprintf("routes[%d].sources[%d].url", route, source)
 }

@@ -231,10 +231,82 @@ func TestProblemsOfFiles(t *testing.T) {
 	}
 }
 
+// TestWorkGrowsWithTheFile counts allocations, which no busy machine changes: twice the routes are twice the work, not four times.
+func TestWorkGrowsWithTheFile(t *testing.T) {
+	allocated := func(routes int) float64 {
+		file := "state: s3://state/\nroutes:\n"
+		for i := range routes {
+			file += fmt.Sprintf("  - {name: r%d, deployment: d%d, token: 'env:T', status: 's3://pages/%d', sources: [{url: 's3://dags/'}]}\n", i, i, i)
+		}
+		open := func(context.Context, string) ([]byte, error) { return []byte(file), nil }
+		return testing.AllocsPerRun(1, func() {
+			_, err := Load(t.Context(), vars{"DAGBUCKET_CONFIG": "s3://conf/c.yaml"}.get, open)
+			require.NoError(t, err)
+		})
+	}
+	require.Less(t, allocated(1000), 3*allocated(500))
+}
+
 // wideAliases is a small file that stands for 400 routes of 4,000 sources each.
 func wideAliases() string {
 	return "state: s3://x/\nroutes:\n  - &r\n    name: a\n    sources: [&s {url: s3://y/}" + strings.Repeat(", *s", 4000) + "]\n" +
 		strings.Repeat("  - *r\n", 400)
+}
+
+// TestNestings: what dagbucket writes lies in no source, and no source in the state, however the prefixes are written.
+func TestNestings(t *testing.T) {
+	const (
+		stateInSource  = `state (line 1): STATE lies inside the source routes[0].sources[0].url (SOURCE): dagbucket would deploy what it writes itself; move it outside`
+		sourceInState  = `routes[0].sources[0].url (line 3): SOURCE lies inside the state (STATE): give the state a place of its own`
+		statusInSource = `routes[0].status (line 4): STATUS lies inside the source routes[0].sources[0].url (SOURCE): dagbucket would deploy what it writes itself; move it outside`
+		statusInState  = `routes[0].status (line 4): STATUS lies inside the state (STATE): give the pages a place of their own`
+	)
+	for _, c := range []struct {
+		state, source, status string
+		want                  string // "" if all is well
+	}{
+		{"s3://b/state/", "s3://b/dags/", "s3://b/pages/", ""},
+		{"s3://b/dags_state/", "s3://b/dags/", "s3://b/dags-pages/", ""},
+		{"s3://b/dags.state", "s3://b/dags", "s3://b/", ""},
+		{"gs://b/", "s3://b/", "file:///b/", ""},
+		{"file:///srv/state", "file:///srv/dags", "file:///srv/dagspages", ""},
+		{"s3://b/", "s3://b/", "s3://c/", stateInSource},
+		{"s3://b/dags/", "s3://b/dags/", "s3://c/", stateInSource},
+		{"s3://b/state/", "s3://b/", "s3://c/", stateInSource},
+		{"s3://b/dags/state/", "s3://b/dags/", "s3://c/", stateInSource},
+		{"s3://b/dags/a/b/c/", "s3://b/dags/", "s3://c/", stateInSource},
+		{"file:///srv/dags/state/", "file:///srv/dags/", "s3://c/", stateInSource},
+		{"s3://b/", "s3://b/dags/", "s3://c/", sourceInState},
+		{"s3://b/state/", "s3://b/state/prod/bundles/", "s3://c/", sourceInState},
+		{"file:///srv/", "file:///srv/dags/", "s3://c/", sourceInState},
+		{"s3://c/", "s3://b/", "s3://b/pages/", statusInSource},
+		{"s3://c/", "s3://b/dags/", "s3://b/dags/", statusInSource},
+		{"s3://c/", "s3://b/dags/", "s3://b/dags/status/", statusInSource},
+		{"s3://c/", "s3://b/dags/", "s3://c/", statusInState},
+		{"s3://c/state/", "s3://b/dags/", "s3://c/state/prod/", statusInState},
+	} {
+		for _, cut := range []string{"", "/"} { // with the last slash and without
+			t.Run(c.state+" "+c.source+" "+c.status+" "+cut, func(t *testing.T) {
+				file := "state: " + strings.TrimSuffix(c.state, cut) + "\nroutes: [{name: prod, deployment: d, token: 'env:T',\n  sources: [{url: " +
+					strings.TrimSuffix(c.source, cut) + "}],\n  status: " + strings.TrimSuffix(c.status, cut) + "}]\n"
+				_, err := loadFile(t, file, nil)
+				if c.want == "" {
+					require.NoError(t, err)
+					return
+				}
+				var report *Error
+				require.ErrorAs(t, err, &report)
+				require.Len(t, report.Problems, 1)
+				require.Equal(t, withPlaces(c.want, mustURL(t, c.state), mustURL(t, c.source), mustURL(t, c.status)), report.Problems[0].String())
+			})
+		}
+	}
+}
+
+// withPlaces puts the three places where form names them.
+func withPlaces(form string, state, source, status bucket.URL) string {
+	quoted := func(u bucket.URL) string { return fmt.Sprintf("%q", u.String()) }
+	return strings.NewReplacer("STATE", quoted(state), "SOURCE", quoted(source), "STATUS", quoted(status)).Replace(form)
 }
 
 func TestStateThatIsTheSourceIsToldOnce(t *testing.T) {

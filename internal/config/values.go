@@ -21,7 +21,14 @@ import (
 // The parsers' errors are the texts of problems: what is wrong, then the repair. Those of values that are secret, or
 // that people mistake for one, do not show the value.
 
+// maxBucketURL is in bytes: of S3's keys with 1,024, and of Google's bucket names with 222.
+const maxBucketURL = 1_300
+
 func parseBucketURL(s string) (bucket.URL, error) {
+	if len(s) > maxBucketURL && !strings.HasPrefix(s, "file:///") { // not shown: nobody reads it, and an alias may repeat it
+		return bucket.URL{}, fmt.Errorf("has %d bytes, more than any place in a bucket (%d): write s3://bucket/prefix/, gs://bucket/prefix/ or file:///dir/",
+			len(s), maxBucketURL)
+	}
 	u, err := bucket.ParseURL(s)
 	switch {
 	case strings.ContainsAny(s, "?@") && err != nil: // credentials, or a signed URL
@@ -31,8 +38,8 @@ func parseBucketURL(s string) (bucket.URL, error) {
 		return u, errors.New("holds more than one URL: several sources need a file (DAGBUCKET_CONFIG)")
 	case err == nil && strings.TrimSpace(s) != s:
 		return u, fmt.Errorf("%s begins or ends with a space: remove it", quote(s))
-	case err == nil && strings.ContainsFunc(s, unicode.IsControl):
-		return u, fmt.Errorf("%s holds a control character: remove it", quote(s))
+	case err == nil && (!utf8.ValidString(s) || strings.ContainsFunc(s, unicode.IsControl)):
+		return u, fmt.Errorf("%s holds a control character or is not UTF-8: use printable characters", quote(s))
 	}
 	return u, err
 }
@@ -220,7 +227,7 @@ func parseNotify(s string) (string, error) {
 // parseAstroURL accepts https, or plain http where nobody else listens; it drops the slash at the end.
 func parseAstroURL(s string) (string, error) {
 	u, err := url.Parse(s)
-	if err != nil || u.Host == "" || u.User != nil || u.RawQuery != "" || u.Fragment != "" {
+	if err != nil || u.Hostname() == "" || u.User != nil || strings.ContainsAny(s, "?#") {
 		return "", errors.New("is not the address of an API (its value is not shown): write one such as " + defaultAstroURL)
 	}
 	if u.Scheme != "https" && !(u.Scheme == "http" && isLoopback(u.Hostname())) {

@@ -106,7 +106,7 @@ func TestAstroURLs(t *testing.T) {
 	for _, s := range []string{
 		"http://api.astronomer.io/v1", "http://localhost.evil.example/", "http://127.0.0.1.nip.io/", "http://10.0.0.1/", "http://[::ffff:8.8.8.8]/",
 		"ftp://localhost/", "api.astronomer.io", "https://", "https://u:SECRET@localhost/", "https://localhost/?t=SECRET", "https://localhost/#SECRET",
-		"https://localhost/%zzSECRET", "//localhost/",
+		"https://localhost/%zzSECRET", "//localhost/", "https://localhost/?", "https://localhost/#", "https://:443/",
 	} {
 		_, err := parseAstroURL(s)
 		require.Error(t, err, s)
@@ -117,7 +117,7 @@ func TestAstroURLs(t *testing.T) {
 func TestBucketURLs(t *testing.T) {
 	for _, s := range []string{
 		"", "acme", "https://acme.s3.amazonaws.com/?X-Amz-Signature=SECRET", "s3://KEY:SECRET@acme/dags/", "s3://acme/dags/ ", " s3://acme/", "s3://acme/a\tb/",
-		"s3://a/,s3://b/", "s3:///dags/", "file://dags/", "s3://acme//dags/", "S3://acme/",
+		"s3://a/,s3://b/", "s3:///dags/", "file://dags/", "s3://acme//dags/", "S3://acme/", "s3://acme/\xff/", "s3://acme/" + strings.Repeat("SECRET", 300),
 	} {
 		_, err := parseBucketURL(s)
 		require.Error(t, err, "%q", s)

@@ -13,6 +13,8 @@ const (
 	IgnoreFile = ".dagbucketignore"
 	// MaxIgnoreFile is the largest ignore file that is read, in bytes.
 	MaxIgnoreFile = 64 << 10
+	// maxRules bounds the work: each path, and each folder above it, may be compared with every rule.
+	maxRules = 2_000
 	// maxProblems bounds how many bad lines one error lists.
 	maxProblems = 5
 )
@@ -62,6 +64,9 @@ func ParseIgnore(content []byte) (*Ignore, error) {
 	}
 	if problems != nil {
 		return nil, errors.New(strings.Join(problems, "; "))
+	}
+	if n := len(i.rules); n > maxRules {
+		return nil, fmt.Errorf("it has %d rules, and at most %d are read: use fewer, more general patterns", n, maxRules)
 	}
 	return i, nil
 }

@@ -1,11 +1,14 @@
 package selection
 
 import (
+	"bytes"
 	"fmt"
 	"maps"
 	"slices"
 	"strings"
 	"testing"
+	"time"
+	"unicode/utf8"
 
 	"github.com/bmatcuk/doublestar/v4"
 	"github.com/stretchr/testify/require"
@@ -193,6 +196,8 @@ func TestIgnoreRefusesWhatCannotWork(t *testing.T) {
 		"long pattern":         {strings.Repeat("x", 60_000) + "[", `line 1: "` + strings.Repeat("x", 100) + `…": a "[" lacks`},
 		"long class":           {"[" + strings.Repeat("/", 60_000) + "]", `…": [` + strings.Repeat("/", 99) + "… matches nothing"},
 		"long class name":      {"[[:" + strings.Repeat("z", 60_000) + ":]]", "there is no class [:" + strings.Repeat("z", 100) + "…:]"},
+		"too many rules":       {strings.Repeat("a\n", maxRules+1), "it has 2001 rules, and at most 2000 are read: use fewer, more general patterns"},
+		"a million rules":      {strings.Repeat("a\n", 1_000_000), "it has 2000000 bytes, and at most 65536 are read: use fewer, more general patterns"},
 		"too large":            {strings.Repeat("a", MaxIgnoreFile+1), "it has 65537 bytes, and at most 65536 are read"},
 	} {
 		t.Run(name, func(t *testing.T) {
@@ -222,6 +227,36 @@ func TestIgnoreTakesTheLargestFile(t *testing.T) {
 	i, err := ParseIgnore([]byte("x\n" + strings.Repeat("#", MaxIgnoreFile-2)))
 	require.NoError(t, err)
 	require.True(t, i.Match("x"))
+	i, err = ParseIgnore([]byte(strings.Repeat("a\n", maxRules-1) + "# comments and empty lines are no rules\n\nx\n"))
+	require.NoError(t, err)
+	require.True(t, i.Match("x"))
+}
+
+// TestNoPatternIsCatastrophic doubles pattern and path together: what is polynomial takes a few times as long, what is exponential
+// hundreds of times. Both run on the same machine at the same moment, so a busy one slows them alike.
+func TestNoPatternIsCatastrophic(t *testing.T) {
+	const small = 10
+	for _, c := range []struct{ repeated, last, segment string }{
+		{"*a", "b", "aa"}, {"a*", "b", "aa"}, {"?*", "b", "aa"}, {"[ab]*", "c", "ab"}, {"**", "b", "aa"}, {"{a,b}*", "c", "ab"},
+		{"**/a/", "b", "a/a/"}, {"**/*a/", "b", "a/aa/"}, {"**/*a*a/", "b", "aaa/"}, {"**/**/", "b", "a/"}, {"*/**/", "b", "a/a/"},
+	} {
+		t.Run(c.repeated, func(t *testing.T) {
+			timed := func(n int) time.Duration {
+				i := parse(t, strings.Repeat(c.repeated, n)+c.last+"\n")
+				path := strings.Repeat(c.segment, n) + "x"
+				fastest := time.Hour
+				for range 5 {
+					start := time.Now()
+					for range 20 {
+						require.False(t, i.Match(path))
+					}
+					fastest = min(fastest, time.Since(start))
+				}
+				return fastest
+			}
+			require.Less(t, timed(2*small), 100*timed(small))
+		})
+	}
 }
 
 func FuzzIgnoreFile(f *testing.F) {
@@ -229,23 +264,57 @@ func FuzzIgnoreFile(f *testing.F) {
 		f.Add([]byte(content), "foo/x/bar")
 	}
 	f.Add([]byte("[!]a-\\]é[:alpha:]"), "é/[")
+	f.Add([]byte("*\n!a/\n!a/**\r\na\\ \n"), "a/b/c")
+	f.Add(bytes.Repeat([]byte("a\n"), maxRules+1), "a")
 	f.Fuzz(func(t *testing.T, content []byte, path string) {
 		i, err := ParseIgnore(content)
 		if err != nil {
 			require.Nil(t, i)
-			require.True(t, strings.HasPrefix(err.Error(), "line ") || strings.HasPrefix(err.Error(), "it "), err.Error())
+			require.Regexp(t, `^(it|line \d+:) `, err.Error())
+			requireOneShortLine(t, err.Error())
 			return
 		}
+		require.LessOrEqual(t, len(i.rules), maxRules)
 		for _, r := range i.rules {
 			require.True(t, doublestar.ValidatePattern(r.glob), "%q became %q, which the library refuses", r.text, r.glob)
+			requireOneShortLine(t, r.text)
 		}
 		if path == "" || unsafe(path, 0) != "" {
 			return
 		}
 		ignored := i.Match(path)
 		require.Equal(t, ignored, i.Match(path), "a second answer")
-		if ignored && !strings.Contains(string(content), "!") {
+		if ignored && !bytes.Contains(content, []byte("!")) {
 			require.True(t, i.Match(path+"/below"), "what is below an ignored name is ignored")
 		}
+		requireSameVerdict(t, content, path, ignored)
 	})
+}
+
+// requireSameVerdict writes the rules in other ways that mean the same, or nothing, or everything.
+func requireSameVerdict(t *testing.T, content []byte, path string, ignored bool) {
+	for name, c := range map[string]struct {
+		content string
+		want    bool
+	}{
+		"a comment after it":  {string(content) + "\n# comment", ignored},
+		"an empty line first": {"\n" + strings.TrimPrefix(string(content), "\ufeff"), ignored},
+		"everything":          {string(content) + "\n*\n", true},
+		"nothing":             {string(content) + "\n!*\n", false},
+		"Windows' line ends":  {strings.ReplaceAll(strings.ReplaceAll(string(content), "\r\n", "\n"), "\n", "\r\n"), ignored},
+	} {
+		i, err := ParseIgnore([]byte(c.content))
+		if err != nil {
+			require.Regexp(t, "^it has ", err.Error(), "only its length may stand against it")
+			continue
+		}
+		require.Equal(t, c.want, i.Match(path), name)
+	}
+}
+
+func requireOneShortLine(t *testing.T, text string) {
+	t.Helper()
+	require.Less(t, len(text), 2_000)
+	require.True(t, utf8.ValidString(text), "%q", text)
+	require.NotRegexp(t, `[[:cntrl:]]`, text)
 }

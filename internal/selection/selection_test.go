@@ -236,38 +236,6 @@ func TestSelectOfNothing(t *testing.T) {
 	require.Empty(t, leftOut)
 }
 
-// FuzzKey checks that a selected path is safe, and that path and key tell each other.
-func FuzzKey(f *testing.F) {
-	for _, key := range []string{"a.py", "a//b", "../x", "./x", "x/", "a\\b", "\xff", "a\x00b", "é/🎈.py", ".git/x", "x.pyc", strings.Repeat("a", 300), "m", "a/\u0085"} {
-		f.Add(key, int64(1))
-	}
-	f.Fuzz(func(t *testing.T, key string, size int64) {
-		o := bucket.Object{Key: "dags/" + key, Size: size, Version: "v"}
-		files, leftOut := Select(Source{Prefix: "dags/", Mount: "m"}, []bucket.Object{o})
-		require.Equal(t, 1, len(files)+len(leftOut), "each object has one fate")
-		for _, l := range leftOut {
-			require.Equal(t, o.Key, l.Key)
-			require.NotEmpty(t, l.Message)
-			require.True(t, utf8.ValidString(l.Path), "%q", l.Path)
-			require.NotContains(t, l.Path, "\x00")
-		}
-		for _, file := range files {
-			require.Equal(t, o, file.Object)
-			require.Equal(t, "m/"+key, file.Path)
-			require.True(t, utf8.ValidString(file.Path))
-			require.LessOrEqual(t, len(file.Path), 1_024)
-			require.NotContains(t, file.Path, `\`)
-			for segment := range strings.SplitSeq(file.Path, "/") {
-				require.NotContains(t, []string{"", ".", ".."}, segment)
-				require.LessOrEqual(t, len(segment), 255)
-			}
-			for _, r := range file.Path {
-				require.False(t, r < ' ' || r >= 0x7f && r < 0xa0, "%q", file.Path)
-			}
-		}
-	})
-}
-
 // manyKeys is a listing as large repositories have it: ten files a folder, three folders deep.
 func manyKeys(n int) []bucket.Object {
 	list := make([]bucket.Object, n)

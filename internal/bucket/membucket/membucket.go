@@ -4,6 +4,7 @@ package membucket
 import (
 	"bytes"
 	"context"
+	"crypto/sha256"
 	"fmt"
 	"io"
 	"slices"
@@ -36,6 +37,11 @@ type Bucket struct {
 	Now func() time.Time
 	// Fault, if not nil, strikes calls.
 	Fault Fault
+	// ETags makes versions of contents, as on S3: equal bytes have equal versions, whenever they were written.
+	ETags bool
+	// PageSize is how many keys of a listing are read at once, 0 for all. Each page is a call that Fault strikes, and shows what there is at
+	// that moment: such a listing is no snapshot.
+	PageSize int
 	// Cut, if not nil, says after how many bytes of a body the connection breaks; -1 for never.
 	Cut func(key string, offset int64) int64
 
@@ -84,19 +90,45 @@ func (b *Bucket) List(ctx context.Context, prefix string) (bucket.Listing, error
 	if err := b.fault(ctx, List, prefix, false); err != nil {
 		return bucket.Listing{}, err
 	}
-	b.mu.Lock()
 	listing := bucket.Listing{Time: b.now()}
-	for key, o := range b.objects {
-		if strings.HasPrefix(key, prefix) {
-			listing.Objects = append(listing.Objects, o.Object)
+	for last := ""; ; {
+		page := b.page(prefix, last)
+		listing.Objects = append(listing.Objects, page...)
+		if err := b.fault(ctx, List, prefix, true); err != nil {
+			return bucket.Listing{}, err
+		}
+		if len(page) < b.PageSize || b.PageSize == 0 {
+			return listing, nil
+		}
+		last = page[len(page)-1].Key
+		bucket.RequestsOf(ctx).List.Add(1)
+		if err := b.fault(ctx, List, prefix, false); err != nil {
+			return bucket.Listing{}, err
 		}
 	}
-	b.mu.Unlock()
-	if err := b.fault(ctx, List, prefix, true); err != nil {
-		return bucket.Listing{}, err
+}
+
+// page returns the objects below prefix with keys after last, at most a page of them.
+func (b *Bucket) page(prefix, last string) []bucket.Object {
+	page := slices.DeleteFunc(b.Snapshot(prefix), func(o bucket.Object) bool { return o.Key <= last && last != "" })
+	if b.PageSize > 0 {
+		page = page[:min(len(page), b.PageSize)]
 	}
-	slices.SortFunc(listing.Objects, func(x, y bucket.Object) int { return strings.Compare(x.Key, y.Key) })
-	return listing, nil
+	return page
+}
+
+// Snapshot is a listing at one instant, which no fault strikes.
+func (b *Bucket) Snapshot(prefix string) []bucket.Object {
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	var objects []bucket.Object
+	for key, o := range b.objects {
+		if strings.HasPrefix(key, prefix) {
+			objects = append(objects, o.Object)
+		}
+	}
+	slices.SortFunc(objects, func(x, y bucket.Object) int { return strings.Compare(x.Key, y.Key) })
+	return objects
 }
 
 // Open implements bucket.Bucket.
@@ -177,6 +209,9 @@ func (b *Bucket) Put(ctx context.Context, key string, body io.Reader, when bucke
 	}
 	b.last++
 	version := strconv.Itoa(b.last)
+	if b.ETags {
+		version = fmt.Sprintf("%x", sha256.Sum256(content.Bytes()))[:32]
+	}
 	b.objects[key] = object{bucket.Object{Key: key, Size: int64(content.Len()), Version: version, Modified: b.now()}, content.Bytes()}
 	b.mu.Unlock()
 	if err := b.fault(ctx, Put, key, true); err != nil {

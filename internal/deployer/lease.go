@@ -34,8 +34,8 @@ func (x *run) covered(ctx context.Context) (bool, error) {
 		return false, nil
 	}
 	// Only after the record: a bell that rings later belongs to an event that is newer than that.
-	rang, err := x.Store.BellRang(ctx)
-	return !rang, err
+	owed, err := x.Store.Owed(ctx)
+	return !owed, err
 }
 
 // errBusy ends a run that rang another one.

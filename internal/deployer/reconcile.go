@@ -60,10 +60,6 @@ func (x *run) recogniseLive(ctx context.Context) error {
 		return x.lookForFailure(ctx)
 	case rec.Live != nil:
 		return x.drifted(ctx)
-	case slices.Contains(rec.Superseded, desired):
-		x.redeploy = true
-		x.Log.Warn("a deploy of ours that was given up is live, deploying again", "route", x.Name, "tarballVersion", desired)
-		return nil
 	case desired == "":
 		return nil // nothing was ever deployed
 	default:
@@ -146,7 +142,9 @@ func (x *run) recogniseOwnDeploy(ctx context.Context) error {
 			return x.adopt(ctx, d)
 		}
 	}
-	x.foreign = true
+	// A first deploy that was given up, and landed late, is ours even if nobody lists it any more.
+	x.liveKnown = !slices.Contains(x.record.Superseded, x.deployment.DesiredVersion)
+	x.foreign = x.liveKnown
 	return nil
 }
 

@@ -200,7 +200,7 @@ func (x *run) mustPack() bool {
 // isLive reports whether a listing shows exactly what the live deploy was made of, so that nothing needs to be looked at.
 func (x *run) isLive(revision string) bool {
 	live := x.record.Live
-	return live != nil && live.Revision != "" && live.Revision == revision && !x.redeploy && !x.foreign
+	return live != nil && live.Revision != "" && live.Revision == revision && !x.redeploy && !x.foreign && x.record.Approved == nil
 }
 
 // reportLive says what is kept and left out of what is live. Not being able to say so fails nothing.

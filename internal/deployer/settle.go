@@ -109,12 +109,13 @@ func (x *run) list(ctx context.Context) (*view, error) {
 	return v, nil
 }
 
-// revision hashes all that decides the paths and contents of a set: the configuration of the paths, keys and versions.
+// revision hashes all that decides the paths and contents of a set: the configuration of paths and guard, keys and versions.
 func (x *run) revision(listings []bucket.Listing) string {
 	h := sha256.New()
 	field := func(s string) { fmt.Fprintf(h, "%d:", len(s)); _, _ = io.WriteString(h, s) }
 	field(rules)
 	field(x.BaseDir)
+	field(fmt.Sprint(x.AllowEmpty, x.MaxRemovedPercent, x.MaxRemovedFiles))
 	for i, l := range listings {
 		field(x.Sources[i].URL)
 		field(x.Sources[i].Mount)

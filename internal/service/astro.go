@@ -9,6 +9,9 @@ import (
 	"github.com/dagbucket/dagbucket/internal/deployer"
 )
 
+// Astro is a client as the pipeline sees it.
+func Astro(client *astro.Client) deployer.Astro { return astroAdapter{client} }
+
 // astroAdapter lets the pipeline speak of Astro in its own words.
 type astroAdapter struct{ client *astro.Client }
 

@@ -70,7 +70,7 @@ func (s *Service) wire(ctx context.Context, r config.Route) (*deployer.Route, er
 	}
 	route := &deployer.Route{
 		Name: r.Name, Deployment: r.Deployment, BaseDir: r.BaseDir,
-		Store: state.NewStore(states, s.config.State.Prefix, r.Name), Astro: astroAdapter{client},
+		Store: state.NewStore(states, s.config.State.Prefix, r.Name), Astro: Astro(client),
 		QuietPeriod: r.QuietPeriod, MaxWait: r.MaxWait,
 		AllowEmpty: r.Guard.AllowEmpty, MaxRemovedPercent: r.Guard.MaxRemovedPercent, MaxRemovedFiles: r.Guard.MaxRemovedFiles,
 		ReplaceExisting: r.ReplaceExisting, OnDrift: r.OnDrift,

@@ -120,10 +120,11 @@ func (s *Store) AbandonLease(ctx context.Context, run string) error {
 	})
 }
 
-// BellRang reports whether somebody must still list, so that no event may be called covered.
-func (s *Store) BellRang(ctx context.Context) (bool, error) {
+// Owed reports whether a listing is owed, so that no event may be called covered: the bell is set, or the holder may have died, after
+// it had answered the bell.
+func (s *Store) Owed(ctx context.Context) (bool, error) {
 	l, err := s.readLease(ctx)
-	return l.Again || l.garbage, err
+	return l.Again || l.garbage || l.Holder != "" && l.age > leaseLate, err
 }
 
 func (s *Store) leaseKey() string { return s.prefix + "lease.json" }

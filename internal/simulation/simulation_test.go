@@ -1,0 +1,54 @@
+package simulation
+
+import (
+	"flag"
+	"fmt"
+	"os"
+	"strings"
+	"testing"
+	"testing/synctest"
+
+	"github.com/stretchr/testify/require"
+)
+
+var (
+	firstSeed = flag.Uint64("seed", 1, "the first schedule")
+	schedules = flag.Uint64("schedules", 1000, "how many schedules")
+	verbose   = flag.Bool("trace", false, "print what happened, also if it went well")
+)
+
+// run is one schedule in a bubble of virtual time.
+func run(t *testing.T, seed uint64) (w *world) {
+	synctest.Test(t, func(t *testing.T) { w = simulate(t, seed) })
+	return w
+}
+
+func TestSchedules(t *testing.T) {
+	const parts = 2
+	for part := range uint64(parts) {
+		t.Run(fmt.Sprint(part), func(t *testing.T) {
+			t.Parallel()
+			for seed := *firstSeed + part; seed < *firstSeed+*schedules; seed += parts {
+				check(t, seed)
+			}
+		})
+	}
+}
+
+// check runs one schedule and tells what led to the first thing that went wrong.
+func check(t *testing.T, seed uint64) {
+	w := run(t, seed)
+	if len(w.violations) > 0 || *verbose {
+		fmt.Fprintf(os.Stderr, "seed %d: %+v\n%s\n", seed, w.p, strings.Join(w.trace, "\n"))
+	}
+	if n := len(w.violations); n > 0 {
+		t.Fatalf("%d violations, the first is: %s\nreplay it with: make soak SEED=%d SCHEDULES=1", n, w.violations[0], seed)
+	}
+}
+
+// TestASeedIsASchedule: or a failing one could not be replayed.
+func TestASeedIsASchedule(t *testing.T) {
+	for seed := range uint64(12) {
+		require.Equal(t, run(t, seed).trace, run(t, seed).trace, "seed %d", seed)
+	}
+}

@@ -33,10 +33,8 @@ func newSource(w *world, i int) *source {
 	s := &source{w: w, name: name, url: "s3://" + name + "/dags/", bucket: membucket.New(name), last: map[string]time.Time{},
 		versions: map[string]string{}, markers: map[string]string{}, hidden: map[string]time.Time{}}
 	s.bucket.ETags, s.bucket.PageSize, s.bucket.Now = w.p.etags, w.p.pageSize, storageClock
-	pages := 0
 	s.bucket.Fault = func(op membucket.Op, _ string, after bool) error {
 		if op == membucket.List && !after { // a page takes its time
-			pages++
 			time.Sleep(between(w.roll("page", name), time.Millisecond, 400*time.Millisecond))
 		}
 		return nil

@@ -326,6 +326,7 @@ func (w *world) notify(s *source, key string) {
 
 // work takes batches off the queue, as an event source mapping does for a function.
 func (w *world) work(worker int) {
+	time.Sleep(time.Duration(worker)) // so that they stand in line in their order
 	for {
 		var batch []*message
 		select {

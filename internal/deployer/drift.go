@@ -34,8 +34,8 @@ func (x *run) drifted(ctx context.Context) error {
 		x.redeploy = true
 		x.Log.Warn("a superseded deploy of ours is live, deploying again", "route", x.Name, "tarballVersion", desired)
 		return nil
-	case by != nil && !by.Rollback && x.isOurs(by):
-		return x.adopt(ctx, by)
+	case by != nil && !by.Rollback && x.isOurs(by) && !before(deploys, by.ID, rec.Live.DeployID):
+		return x.adopt(ctx, by) // the record is an old copy
 	}
 	x.answerForeign(by)
 	return nil
@@ -66,6 +66,12 @@ func deployByID(deploys []Deploy, id string) *Deploy {
 		}
 	}
 	return nil
+}
+
+// before reports whether a deploy was created before another one; false if that is not known.
+func before(newestFirst []Deploy, id, other string) bool {
+	at := func(id string) int { return slices.IndexFunc(newestFirst, func(d Deploy) bool { return d.ID == id }) }
+	return at(other) >= 0 && at(id) > at(other)
 }
 
 // answerForeign leaves a deploy of others alone and tells of it, or deploys over it: at most once for each.

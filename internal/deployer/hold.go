@@ -123,7 +123,7 @@ func (x *run) recordFate(ctx context.Context, outcome Outcome, why error) {
 	if n := len(rec.Runs); n > 0 && rec.Runs[n-1].Outcome == string(outcome) && rec.Runs[n-1].Reason == why.Error() {
 		return
 	}
-	ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), graceTime)
+	ctx, cancel := x.grace(ctx)
 	defer cancel()
 	if outcome == Held {
 		rec.SetHold(state.Hold{Kind: state.HeldBack, Reason: why.Error(), At: x.Clock.Now().UTC()})

@@ -107,7 +107,7 @@ func (x *run) releaseLease(ctx context.Context) (again bool, err error) {
 
 // abandonLease ends a run that failed: the bell stays set, so that no event is covered by what this run did not do.
 func (x *run) abandonLease(ctx context.Context) {
-	ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), graceTime)
+	ctx, cancel := x.grace(ctx)
 	defer cancel()
 	if err := x.Store.AbandonLease(ctx, x.lease); err != nil {
 		x.Log.Warn("could not give back the lease; it runs out by itself", "route", x.Name, "error", err)

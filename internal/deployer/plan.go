@@ -188,16 +188,18 @@ func (b *planner) leaveOutClashes() {
 		}
 		return false
 	}
+	left := map[string]bool{}
 	b.plan.items = slices.DeleteFunc(b.plan.items, func(it item) bool {
 		if it.object == nil || !clashes(it.path) {
 			return false
 		}
 		b.plan.bytes -= it.object.Size
-		b.plan.added = slices.DeleteFunc(b.plan.added, func(p string) bool { return p == it.path })
+		left[it.path] = true
 		b.plan.leftOut = append(b.plan.leftOut, Note{Path: it.path, Key: it.object.Key, Reason: selection.ReasonUnsafe,
 			Message: "a file that is kept is a directory of it, or lies in a directory of its name"})
 		return true
 	})
+	b.plan.added = slices.DeleteFunc(b.plan.added, func(p string) bool { return left[p] })
 }
 
 func (b *planner) sort() {
@@ -243,8 +245,11 @@ func (x *run) readIgnoreFile(ctx context.Context, source int) (*selection.Ignore
 		return have.rules, nil
 	}
 	content, _, err := bucket.Read(ctx, s.Bucket, key, objects[at].Version, selection.MaxIgnoreFile)
-	if errors.Is(err, bucket.ErrChanged) {
+	switch {
+	case errors.Is(err, bucket.ErrChanged):
 		return nil, &movedError{id: id, key: key}
+	case errors.Is(err, bucket.ErrArchived):
+		return nil, &PermanentError{fmt.Errorf("%s%s: %w: restore it, or upload it again", s.URL, selection.IgnoreFile, err)}
 	}
 	if err != nil {
 		return nil, fmt.Errorf("reading %s%s: %w", s.URL, selection.IgnoreFile, err)

@@ -54,7 +54,8 @@ type run struct {
 
 	plan      plan
 	packed    *packed
-	deployed  *Result // of the last deploy of this run
+	deployed  *Result   // of the last deploy of this run
+	graceEnd  time.Time // of cleaning up after the run's time was over
 	leftovers bool    // the state holds this run's bundle or manifest, and the record does not name them yet
 }
 
@@ -72,11 +73,11 @@ func (r *Route) Sync(ctx context.Context, events []time.Time) Result {
 	x.wake, x.lease = events, r.NewRun()
 	ctx = bucket.CountRequests(ctx, requests)
 	err := x.sync(ctx)
-	if x.leftovers {
-		x.discard(ctx)
-	}
 	if err != nil {
 		x.fail(ctx, err)
+	}
+	if x.leftovers { // last, since it matters least when time runs out
+		x.discard(ctx)
 	}
 	return x.result.finish(requests)
 }
@@ -248,11 +249,23 @@ func (x *run) discard(ctx context.Context) {
 }
 
 func (x *run) discardRun(ctx context.Context, id string) {
-	ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), graceTime)
+	ctx, cancel := x.grace(ctx)
 	defer cancel()
 	if err := x.Store.Discard(ctx, id); err != nil {
 		x.Log.Warn("could not remove an unused bundle; a later deploy will", "route", x.Name, "run", id, "error", err)
 	}
+}
+
+// grace is for cleaning up: it outlives ctx. Once that has ended, all that is cleaned up shares one graceTime.
+func (x *run) grace(ctx context.Context) (context.Context, context.CancelFunc) {
+	until := time.Now().Add(graceTime)
+	if ctx.Err() != nil {
+		if x.graceEnd.IsZero() {
+			x.graceEnd = until
+		}
+		until = x.graceEnd
+	}
+	return context.WithDeadline(context.WithoutCancel(ctx), until)
 }
 
 // fail turns an error into an outcome.

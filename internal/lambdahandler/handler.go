@@ -19,8 +19,9 @@ import (
 const (
 	// margin is kept free at the end of an invocation, for reporting and cleaning up. Lambda sends no signal before it kills.
 	margin = 10 * time.Second
-	// A short invocation keeps one part of this many free instead.
-	marginPart = 5
+	// A short invocation keeps one part of this many free instead, but leastMargin where that is not half of it.
+	marginPart  = 5
+	leastMargin = 5 * time.Second
 )
 
 // Handler serves invocations. The zero value is not usable; make one with New.
@@ -96,7 +97,8 @@ func withMargin(ctx context.Context) (context.Context, context.CancelFunc) {
 	if !ok {
 		return context.WithCancel(ctx)
 	}
-	return context.WithDeadline(ctx, deadline.Add(-min(margin, time.Until(deadline)/marginPart)))
+	left := time.Until(deadline)
+	return context.WithDeadline(ctx, deadline.Add(-min(margin, max(left/marginPart, min(leastMargin, left/2)))))
 }
 
 func (h *Handler) handle(ctx context.Context, batch event.Batch) service.Report {

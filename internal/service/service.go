@@ -230,7 +230,7 @@ func (s *Service) assign(dues []due, message int, e event.Event) {
 			continue
 		}
 		concerned = true
-		dues[i].times = append(dues[i].times, e.Time)
+		dues[i].times = append(dues[i].times, timeOf(e))
 		if d := &dues[i]; len(d.messages) == 0 || d.messages[len(d.messages)-1] != message {
 			d.messages = append(d.messages, message)
 		}
@@ -238,6 +238,14 @@ func (s *Service) assign(dues []due, message int, e event.Event) {
 	if !concerned {
 		s.deps.Log.Warn("an event is for no route, and is acknowledged", "kind", e.Kind, "bucket", e.Bucket, "key", e.Key, "route", e.Route)
 	}
+}
+
+// timeOf is when what e tells of happened. The schedule and people want a look now: no earlier listing may stand in for it.
+func timeOf(e event.Event) time.Time {
+	if e.Kind == event.Schedule || e.Kind == event.Manual {
+		return time.Time{}
+	}
+	return e.Time
 }
 
 // concerns reports whether e is a reason to run r.

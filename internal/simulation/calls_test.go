@@ -60,7 +60,7 @@ func (a *actor) call(ctx context.Context, what string, effect bool, do func(cont
 	r := a.w.roll(a.name, what)
 	delay := between(r, time.Millisecond, 200*time.Millisecond)
 	if r.Float64() < a.w.p.stall && !a.sure && !a.w.isCalm() {
-		delay = between(r, 20*time.Second, 90*time.Second)
+		a.freeze(between(r, 20*time.Second, 110*time.Second))
 	}
 	f := a.fate(r, effect)
 	if err := a.pass(ctx, delay); err != nil {
@@ -103,11 +103,24 @@ func (a *actor) failure(what string) error {
 	return errFault
 }
 
+// freeze stops all of a process for a while: it misses its renewals, too.
+func (a *actor) freeze(d time.Duration) {
+	a.w.log("%s is frozen for %s", a.name, d)
+	a.mu.Lock()
+	defer a.mu.Unlock()
+	a.frozen = time.Now().Add(d)
+}
+
 // pass lets time pass for a call.
 func (a *actor) pass(ctx context.Context, d time.Duration) error {
 	if a.isDead() {
 		return errKilled
 	}
+	a.mu.Lock()
+	if thaw := time.Until(a.frozen); thaw > 0 {
+		d += thaw
+	}
+	a.mu.Unlock()
 	err := deployer.SystemClock{}.Sleep(ctx, d)
 	if a.isDead() {
 		return errKilled
@@ -133,20 +146,24 @@ type listing struct {
 
 func (b *simBucket) List(ctx context.Context, prefix string) (result bucket.Listing, err error) {
 	called := time.Now()
+	var seen *listing
 	err = b.a.call(ctx, b.String()+" list "+prefix, false, func(ctx context.Context) error {
 		began := time.Now()
 		if result, err = b.inner.List(ctx, prefix); err == nil && b.source >= 0 {
 			b.a.w.sources[b.source].misshow(&result)
-			b.a.saw(b.source, called, began, result.Objects)
+			seen = b.a.saw(b.source, called, began, result.Objects)
 		}
 		return err
 	})
+	if seen != nil {
+		seen.ended = time.Now()
+	}
 	return result, err
 }
 
 // saw remembers a listing for the oracle.
-func (a *actor) saw(source int, called, began time.Time, objects []bucket.Object) {
-	l := &listing{called: called, began: began, ended: time.Now(), objects: slices.Clone(objects), versions: map[string]string{}}
+func (a *actor) saw(source int, called, began time.Time, objects []bucket.Object) *listing {
+	l := &listing{called: called, began: began, objects: slices.Clone(objects), versions: map[string]string{}}
 	for _, o := range objects {
 		l.versions[o.Key] = o.Version
 	}
@@ -154,6 +171,7 @@ func (a *actor) saw(source int, called, began time.Time, objects []bucket.Object
 	a.listings[source] = append(a.listings[source], l)
 	a.mu.Unlock()
 	a.w.sources[source].shown(l)
+	return l
 }
 
 func (b *simBucket) Open(ctx context.Context, key, version string, offset int64) (body *bucket.Body, err error) {

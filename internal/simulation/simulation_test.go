@@ -4,6 +4,7 @@ import (
 	"flag"
 	"fmt"
 	"os"
+	"runtime/debug"
 	"strings"
 	"testing"
 	"testing/synctest"
@@ -16,6 +17,12 @@ var (
 	schedules = flag.Uint64("schedules", 1000, "how many schedules")
 	verbose   = flag.Bool("trace", false, "print what happened, also if it went well")
 )
+
+// TestMain lets garbage lie: worlds are small and many.
+func TestMain(m *testing.M) {
+	debug.SetGCPercent(800)
+	os.Exit(m.Run())
+}
 
 // run is one schedule in a bubble of virtual time.
 func run(t *testing.T, seed uint64) (w *world) {

@@ -50,7 +50,7 @@ type profile struct {
 	late      float64 // chance, for each effect, that its caller ends first
 	drop      float64 // chance of losing an event
 	partial   float64 // chance that a listing misses some keys
-	stall     float64 // chance that a call takes a minute
+	stall     float64 // chance, for each call, that its process freezes for a minute
 	reconcile bool    // the schedule is on
 	strangers bool    // image deploys, foreign DAG-only deploys, rollbacks, deploys that fail
 	losses    bool    // of the state, or a return to an older one
@@ -65,10 +65,10 @@ func profileOf(seed uint64) profile {
 		pace: []time.Duration{5 * time.Second, 20 * time.Second, 60 * time.Second}[r.IntN(3)]}
 	switch class := seed % 4; class {
 	case 0: // nothing goes wrong but for time: without any reconcile
-		p.stall = []float64{0, 0.02}[r.IntN(2)]
+		p.stall = []float64{0, 0.01, 0.04}[r.IntN(3)]
 	case 1: // calls fail, but nothing dies
 		p.fail = 0.02
-		p.stall = []float64{0, 0.01}[r.IntN(2)]
+		p.stall = []float64{0, 0.01, 0.03}[r.IntN(3)]
 	default:
 		p.reconcile = true
 		pick := func(values ...float64) float64 { return values[r.IntN(len(values))] }
@@ -202,6 +202,7 @@ type actor struct {
 	listings [][]*listing // by source
 	uploaded map[string]*set
 	looked   time.Time     // at the Deployment
+	frozen   time.Time     // until then
 	skew     time.Duration // of its local clock
 	sure     bool          // a person at a terminal: tries until it works, so nothing goes wrong
 	runs     int

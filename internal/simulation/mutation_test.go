@@ -1,0 +1,87 @@
+//go:build mutations
+
+package simulation
+
+import (
+	"encoding/json"
+	"os"
+	"os/exec"
+	"path/filepath"
+	"strings"
+	"testing"
+
+	"github.com/stretchr/testify/require"
+)
+
+// mutation switches one clause of the protocol off, in a copy of its source that only the compiler sees.
+type mutation struct {
+	name string
+	file string // below internal
+	from string // exactly once in the file
+	to   string
+}
+
+// mutations are those that the issue of the simulator named, and each clause that the model of the protocol showed to be needed; the model's
+// name stands behind.
+var mutations = []mutation{
+	{"no fence", "state/record.go", "if old.v != \"\" {\n\t\twhen = bucket.IfVersion(old.v)", "when = bucket.Always\n\tif false {"},                         // mut-no-fence
+	{"no superseded list", "state/record.go", "func (r *Record) Supersede(version string) {\n", "func (r *Record) Supersede(version string) {\n\treturn\n"}, // mut-no-superseded
+	{"a pending deploy that is given up is forgotten", "deployer/deploy.go", "rec.Supersede(rec.Pending.TarballVersion) // given up", "_ = 0 // given up"},  // reading-abandoned
+	{"reads are not pinned", "deployer/fetch.go", "body := bucket.NewReader(ctx, s.Bucket, *it.object)", "loose := *it.object\n\tloose.Version = \"\"\n\tbody := bucket.NewReader(ctx, s.Bucket, loose)"},
+	{"nobody rings", "state/lease.go", "t = Taken{Late: l.garbage || l.age > leaseLate}\n\t\treturn l.rung(), !l.Again && !l.garbage", "t = Taken{Late: l.garbage || l.age > leaseLate}\n\t\treturn l.rung(), false"}, // mut-no-bell
+	{"one listing is enough for a removal", "deployer/settle.go", "if wait <= 0 && len(missing) == 0 {", "if wait <= 0 {"},
+	{"the last listing alone removes", "deployer/settle.go", "v.doubtful = without(missing, x.missing(before))", "_ = before"},
+	{"no guard", "deployer/guard.go", "if gone <= b.MaxRemovedFiles || gone*100 <= b.MaxRemovedPercent*largest {", "if true {"},
+	{"the guard forgets the last 24 hours", "state/record.go", "for _, s := range fresh(r.Sizes[source], now) {", "for _, s := range fresh(nil, now) {"},
+	{"an empty source is deployed", "deployer/guard.go", "if empty, configured := b.plan.empty[source]; configured && empty {", "if empty, configured := b.plan.empty[source]; configured && empty && b.AllowEmpty {"},
+	{"foreign DAGs are replaced", "deployer/guard.go", "if x.foreign && !x.mayReplace() {", "if false {"},
+	{"no nonce", "state/record.go", "_, _ = rand.Read(b[:]) // never fails", "_ = rand.Reader"},
+	{"after the bell the Deployment is not read again", "deployer/run.go", "if err := x.reconcile(ctx); err != nil { // step 3", "if x.result.Outcome == Deployed || x.result.Outcome == Unchanged {\n\t} else if err := x.reconcile(ctx); err != nil {"},                                                                                               // reading-bell-to-4
+	{"a run that fails drops the bell", "state/lease.go", "return lease{Again: true}, true", "return lease{}, true"},                                                                                                                                                                                                                                    // reading-fail-quiet
+	{"a run that fails rings its own lease alone", "state/lease.go", "\t\t\treturn lease{Again: true}, true\n\t\t}\n\t\treturn l.rung(), !l.Again && !l.garbage", "\t\t\treturn lease{Again: true}, true\n\t\t}\n\t\treturn l.rung(), false"},                                                                                                           // reading-ring-own
+	{"unchanged does not swap the record", "deployer/deploy.go", "x.addRun(&rec, Unchanged, x.drift)\n\terr := x.step(\"record\", func() error { return x.swap(ctx, rec) })", "x.addRun(&rec, Unchanged, x.drift)\n\tvar err error\n\tif x.record.Pending != nil {\n\t\terr = x.step(\"record\", func() error { return x.swap(ctx, rec) })\n\t}"},       // reading-no-swap
+	{"the record is read again after the listing", "deployer/run.go", "if x.packed == nil || x.packed.same {", "if _, v, err := x.Store.ReadRecord(ctx); err == nil {\n\t\tx.version = v\n\t}\n\tif x.packed == nil || x.packed.same {"},                                                                                                                // mut-late-read
+	{"release ignores the bell", "state/lease.go", "again = mine && l.Again", "again = false"},                                                                                                                                                                                                                                                          // mut-release
+	{"covered by the time of the deploy", "deployer/deploy.go", "d.Revision, d.Listed = x.view.revision, x.view.listed", "d.Revision, d.Listed = x.view.revision, time.Now().Add(time.Minute)"},                                                                                                                                                         // mut-start-finalize
+	{"covered before success", "deployer/deploy.go", "rec.Pending = &pending\n", "rec.Pending = &pending\n\trec.Listed = x.view.listed\n"},                                                                                                                                                                                                              // mut-start-pending
+	{"no restart when the last swap fails", "deployer/deploy.go", "if err := x.step(\"record\", func() error { return x.swap(ctx, rec) }); err != nil {\n\t\treturn err", "if err := x.step(\"record\", func() error { return x.swap(ctx, rec) }); err != nil {\n\t\tif errors.Is(err, state.ErrOvertaken) {\n\t\t\treturn nil\n\t\t}\n\t\treturn err"}, // mut-no-restart
+	{"a superseded version stays live", "deployer/drift.go", "x.redeploy = true\n\t\tx.Log.Warn(\"a superseded deploy", "x.Log.Warn(\"a superseded deploy"},
+	{"covered does not look at the bell", "deployer/lease.go", "return !owed, err", "_ = owed\n\treturn true, err"},
+	{"a late holder covers", "state/lease.go", "|| l.Holder != \"\" && l.age > leaseLate, err", ", err"},
+	{"no quiet period", "deployer/settle.go", "return min(wait, x.QuietPeriod)", "return min(wait, 0)"},
+	{"approvals wait for the bucket", "deployer/run.go", "&& !x.foreign && x.record.Approved == nil", "&& !x.foreign"},
+	{"pauses are ignored", "deployer/hold.go", "if h == nil {", "if true {"},
+	{"what is live is deployed again", "deployer/pack.go", "x.packed.same = live != nil && live.Digest == x.packed.digest && !x.redeploy", "x.packed.same = false"},
+	{"old bundles stay", "deployer/deploy.go", "x.logPrune(x.prune(ctx))", "x.logPrune(nil)"},
+}
+
+// TestMutationsAreCaught: a simulator that finds nothing must be able to find something.
+func TestMutationsAreCaught(t *testing.T) {
+	for _, m := range mutations {
+		t.Run(m.name, func(t *testing.T) {
+			output, err := m.simulate(t)
+			require.Error(t, err, "the schedules found nothing")
+			require.Contains(t, output, "replay it with", "the schedules themselves must find it, not the compiler")
+			_, found, _ := strings.Cut(output, "the first is: ")
+			found, _, _ = strings.Cut(found, "\n")
+			t.Log(found)
+		})
+	}
+}
+
+// simulate runs the schedules over the mutated source.
+func (m mutation) simulate(t *testing.T) (string, error) {
+	path, err := filepath.Abs(filepath.Join("..", m.file))
+	require.NoError(t, err)
+	source, err := os.ReadFile(path)
+	require.NoError(t, err)
+	require.Equal(t, 1, strings.Count(string(source), m.from), "the clause must stand in %s exactly once: %s", m.file, m.from)
+	mutated := filepath.Join(t.TempDir(), filepath.Base(m.file))
+	require.NoError(t, os.WriteFile(mutated, []byte(strings.Replace(string(source), m.from, m.to, 1)), 0o600))
+	overlay, err := json.Marshal(map[string]any{"Replace": map[string]string{path: mutated}})
+	require.NoError(t, err)
+	overlayFile := filepath.Join(t.TempDir(), "overlay.json")
+	require.NoError(t, os.WriteFile(overlayFile, overlay, 0o600))
+	output, err := exec.Command("go", "test", "-vet=off", "-overlay", overlayFile, "-run", "^TestSchedules$", ".", "-schedules=3000").CombinedOutput()
+	return string(output), err
+}

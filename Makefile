@@ -17,7 +17,7 @@ TOOLS = build/tools
 REAL = $(GO) -C internal/realtest
 
 .DEFAULT_GOAL := help
-.PHONY: help demo build test test-real test-azurite lint bench package verify fuzz clean
+.PHONY: help demo build test test-real test-azurite soak mutations lint bench package verify fuzz clean
 
 help: ## list the targets
 	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | awk -F ':.*## ' '{printf "  %-14s %s\n", $$1, $$2}'
@@ -35,6 +35,12 @@ test: ## run the tests: in-process, no server, under 5 minutes
 test-real: $(TOOLS)/versitygw build/lambda/bootstrap build ## run the tests against real servers: S3 (versitygw), the Lambda runtime, broken networks
 	$(REAL) test $(RACE) -timeout 15m ./...
 
+soak: ## simulate SCHEDULES (default 100000) schedules from SEED on; a failing one is printed with the command that replays it
+	$(GO) test -count=1 -timeout 12h -run '^TestSchedules$$' ./internal/simulation -seed $${SEED:-1} -schedules $${SCHEDULES:-100000} $(if $(filter 1,$(SCHEDULES)),-trace -v)
+
+mutations: ## switch each clause of the protocol off, one at a time: the simulator must find it
+	$(GO) test -tags mutations -timeout 60m -run '^TestMutationsAreCaught$$' -v ./internal/simulation
+
 build/azurite/node_modules/.bin/azurite-blob:
 	npm install --prefix build/azurite --no-audit --no-fund --no-save azurite@3.37.0
 
@@ -43,8 +49,8 @@ test-azurite: build/azurite/node_modules/.bin/azurite-blob ## run the upload aga
 
 lint: $(TOOLS)/staticcheck ## gofmt, vet, staticcheck, import rules, tidy modules
 	@test -z "$$(gofmt -l functions internal)" || { gofmt -l functions internal; echo "run: gofmt -w functions internal"; exit 1; }
-	$(GO) vet ./... && $(REAL) vet -tags azurite ./...
-	$(TOOLS)/staticcheck ./...
+	$(GO) vet -tags mutations ./... && $(REAL) vet -tags azurite ./...
+	$(TOOLS)/staticcheck -tags mutations ./...
 	cd internal/realtest && ../../$(TOOLS)/staticcheck -tags azurite ./...
 	$(GO) test -count=1 -run 'TestImport|TestEachCloud|TestLambdaLinks' ./internal
 	$(GO) mod tidy -diff

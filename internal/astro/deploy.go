@@ -16,8 +16,11 @@ const (
 	Failed      = "FAILED"
 )
 
-// DAGOnly is the type of deploy that replaces the DAGs and nothing else.
-const DAGOnly = "DAG_ONLY"
+// The types of deploy that replace a Deployment's DAGs. IMAGE_ONLY and BUNDLE do not.
+const (
+	DAGOnly     = "DAG_ONLY"
+	ImageAndDAG = "IMAGE_AND_DAG"
+)
 
 const maxDescription = 500 // characters
 
@@ -203,7 +206,7 @@ func (c *Client) settle(ctx context.Context, op, deployID, version string, uncle
 		return nil
 	case err != nil:
 		return &Error{Op: op, Problem: "it is not known whether it took effect; the next run finds out",
-			cause: fmt.Errorf("%w; and then: %w", unclear, err)}
+			cause: fmt.Errorf("%w; and then: %w", unclear, err), quiet: ctx.Err() != nil && errors.Is(unclear, ctx.Err())}
 	}
 	return unclear
 }

@@ -2,7 +2,6 @@ package deployer
 
 import (
 	"context"
-	"errors"
 	"fmt"
 	"io"
 	"slices"
@@ -55,7 +54,8 @@ func (x *run) openBundle(ctx context.Context) (io.ReadCloser, error) {
 
 // deployOf is what the record remembers of the deploy of what was packed.
 func (x *run) deployOf(deployID string) state.Deploy {
-	d := state.Deploy{Run: x.id, Manifest: x.id, DeployID: deployID, Digest: x.packed.digest, BundleSize: x.packed.size}
+	d := state.Deploy{Run: x.id, Manifest: x.id, DeployID: deployID, Digest: x.packed.digest, BundleSize: x.packed.size,
+		Approved: x.plan.approved, Answers: x.answers}
 	x.describe(&d)
 	return d
 }
@@ -63,7 +63,7 @@ func (x *run) deployOf(deployID string) state.Deploy {
 // describe fills in what the plan and the view say of a deploy's contents.
 func (x *run) describe(d *state.Deploy) {
 	d.Files, d.Bytes, d.Kept, d.LeftOut = len(x.plan.items), x.plan.bytes, len(x.plan.kept), len(x.plan.leftOut)
-	d.Sources = map[string]int{}
+	d.Guarded, d.Sources = x.plan.guarded, map[string]int{}
 	for i := range x.plan.items {
 		d.Sources[x.plan.items[i].line.Source]++
 	}
@@ -80,17 +80,10 @@ func (x *run) writePending(ctx context.Context, pending state.Deploy) error {
 		rec.Supersede(rec.Pending.TarballVersion) // given up, though its finalize may still land
 	}
 	rec.Pending = &pending
-	if x.answers != "" {
-		rec.Answer(x.answers)
-	}
 	if x.failed != nil {
 		rec.Failed = x.failed
 	}
-	err := x.swap(ctx, rec)
-	if !errors.Is(err, state.ErrOvertaken) {
-		x.leftovers = false // the record names the bundle now, or may do
-	}
-	return err
+	return x.swapNaming(ctx, rec)
 	// A crash here leaves a pending deploy that was not finalized; the next run plans anew and supersedes it.
 }
 
@@ -99,11 +92,8 @@ func (x *run) recordDeployed(ctx context.Context) error {
 	rec := x.record.Clone()
 	first := rec.Live == nil
 	rec.Promote(x.Clock.Now().UTC(), x.view.listed)
-	for _, source := range x.plan.approved {
-		delete(rec.Sizes, source) // or the guard would keep on counting what a person let go
-	}
-	rec.Approved = nil
 	rec.LiftHold(state.HeldBack)
+	rec.Config = x.configuration()
 	x.noteUnclean(&rec)
 	x.addRun(&rec, Deployed, x.drift)
 	if err := x.step("record", func() error { return x.swap(ctx, rec) }); err != nil {
@@ -140,13 +130,10 @@ func (x *run) recordUnchanged(ctx context.Context) error {
 	}
 	rec.Approved = nil
 	rec.LiftHold(state.HeldBack)
+	rec.Config = x.configuration()
 	x.sweep(ctx, &rec)
 	x.addRun(&rec, Unchanged, x.drift)
-	err := x.step("record", func() error { return x.swap(ctx, rec) })
-	if !errors.Is(err, state.ErrOvertaken) {
-		x.leftovers = false
-	}
-	if err != nil {
+	if err := x.step("record", func() error { return x.swapNaming(ctx, rec) }); err != nil {
 		return err
 	}
 	// A crash here leaves the manifest that was replaced; a later deploy prunes it.
@@ -243,16 +230,18 @@ func (x *run) sweep(ctx context.Context, rec *state.Record) {
 	x.noteUnclean(rec)
 }
 
-// used names the runs whose bundle or manifest the record needs.
+// used names the runs whose bundle or manifest the record needs, as it is stored and as this run has it.
 func (x *run) used() map[string]bool {
 	used := map[string]bool{}
-	for _, d := range []*state.Deploy{x.record.Live, x.record.Pending} {
-		if d != nil {
-			used[d.Run], used[d.Manifest] = true, true
+	for _, rec := range []*state.Record{&x.record, x.stored} {
+		for _, d := range []*state.Deploy{rec.Live, rec.Pending} {
+			if d != nil {
+				used[d.Run], used[d.Manifest] = true, true
+			}
 		}
-	}
-	if a := x.record.Approved; a != nil {
-		used[a.Manifest] = true
+		if rec.Approved != nil {
+			used[rec.Approved.Manifest] = true
+		}
 	}
 	return used
 }

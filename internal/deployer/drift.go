@@ -128,19 +128,59 @@ const (
 
 // retryFailed deploys again what Astro could not carry out, with a pause that doubles.
 func (x *run) retryFailed(d *Deploy) {
-	tries := 0
-	if f := x.record.Failed; f != nil {
-		tries = f.Tries
-		next := f.At.Add(min(firstRetry<<min(tries-1, 10), lastRetry))
-		if x.version.Now.Before(next) {
-			x.drift = fmt.Sprintf("deploy %s ended FAILED at Astro, the %d. in a row: look at it there; the next try is after %s",
-				d.ID, tries+1, next.UTC().Format(time.RFC3339))
-			x.Log.Warn(x.drift, "route", x.Name)
-			return
-		}
+	next, tries := x.nextTry()
+	if x.version.Now.Before(next) {
+		x.drift = fmt.Sprintf("deploy %s ended FAILED at Astro, the %d. in a row: look at it there; the next try is after %s",
+			d.ID, tries+1, next.UTC().Format(time.RFC3339))
+		x.Log.Warn(x.drift, "route", x.Name)
+		return
 	}
 	x.redeploy = true
 	x.failed = &state.Failure{Tries: tries + 1, At: x.version.Now}
 	x.drift = fmt.Sprintf("deploy %s ended FAILED at Astro; deploying again", d.ID)
 	x.Log.Warn(x.drift, "route", x.Name)
+}
+
+// nextTry is when a deploy that failed may be tried again, by the storage's clock, and how often it was.
+func (x *run) nextTry() (next time.Time, tries int) {
+	f := x.record.Failed
+	if f == nil {
+		return time.Time{}, 0
+	}
+	return f.At.Add(min(firstRetry<<min(max(f.Tries-1, 0), 10), lastRetry)), f.Tries
+}
+
+// refusal is a set of files whose deploy Astro refused at its finalize. The zero value is none.
+type refusal struct {
+	deployID string
+	digest   string
+	next     time.Time // when the same files may be tried again; zero: at once
+}
+
+// lookForRefusal asks whether the pending deploy failed before it became live: the same files are not tried again and again.
+func (x *run) lookForRefusal(ctx context.Context) error {
+	deploys, err := x.Astro.Deploys(ctx, recentDeploys)
+	if err != nil {
+		return err
+	}
+	p := x.record.Pending
+	if d := deployByID(deploys, p.DeployID); d == nil || !d.Failed {
+		return nil
+	}
+	next, tries := x.nextTry()
+	if x.version.Now.Before(next) {
+		x.refused = refusal{p.DeployID, p.Digest, next}
+		return nil
+	}
+	x.failed = &state.Failure{Tries: tries + 1, At: x.version.Now}
+	return nil
+}
+
+// checkRefused holds a run that would deploy what Astro refused not long ago.
+func (x *run) checkRefused() error {
+	if x.refused.digest == "" || x.refused.digest != x.packed.digest {
+		return nil
+	}
+	return held(fmt.Sprintf("deploy %s of the same files ended FAILED at Astro: look at it there; the next try is after %s",
+		x.refused.deployID, x.refused.next.UTC().Format(time.RFC3339)))
 }

@@ -14,19 +14,21 @@ import (
 // guardRemovals lets go of the live paths that nothing shows any more, or keeps them: those of a source that became empty, and those
 // of a mass removal. It is asked once, with all of them in ascending order.
 func (b *planner) guardRemovals(paths []string) {
-	bySource := map[string][]string{}
+	bySource, approved := map[string][]string{}, map[string]int{}
 	for _, p := range paths {
 		f := b.live[p]
-		if approved, ok := b.approved[p]; ok && approved == f.Source {
+		if source, ok := b.approved[p]; ok && source == f.Source {
 			b.plan.removed = append(b.plan.removed, p)
-			b.plan.approved = append(b.plan.approved, f.Source)
+			approved[source]++
 			delete(b.live, p)
 			continue
 		}
 		bySource[f.Source] = append(bySource[f.Source], p)
 	}
+	b.plan.approved = sortedKeys(approved)
+	b.plan.letGo = len(b.plan.removed)
 	for _, source := range sortedKeys(bySource) {
-		message := b.massRemoval(source, len(bySource[source]))
+		message := b.massRemoval(source, len(bySource[source]), approved[source])
 		for _, p := range bySource[source] {
 			if message != "" {
 				b.keep(p, b.live[p].Key, reasonRemoval, message)
@@ -38,19 +40,30 @@ func (b *planner) guardRemovals(paths []string) {
 	}
 }
 
-// massRemoval explains why n removals from a source must be approved; "" lets them go.
-func (b *planner) massRemoval(source string, n int) string {
+// massRemoval explains why n removals from a source, beside those that were approved, must be approved; "" lets them go.
+func (b *planner) massRemoval(source string, n, approved int) string {
 	if empty, configured := b.plan.empty[source]; configured && empty {
 		if b.AllowEmpty {
 			return ""
 		}
 		return "its source is empty; dagbucket approve lets it go"
 	}
-	largest := b.record.LargestSet(source, b.view.listed)
-	gone := largest - b.record.Live.Sources[source] + n
-	if gone <= b.MaxRemovedFiles || gone*100 <= b.MaxRemovedPercent*largest {
+	live := b.record.Live
+	g, guarded := live.Guarded[source]
+	if !guarded || approved > 0 {
+		g.Largest = b.record.LargestSet(source, b.view.listed)
+		g.Gone = g.Largest - live.Sources[source]
+		g.Largest -= approved // what a person let go is no measure of what nobody did
+	}
+	gone := g.Gone + n
+	if gone <= b.MaxRemovedFiles || gone*100 <= b.MaxRemovedPercent*g.Largest {
 		return ""
 	}
+	if b.plan.guarded == nil {
+		b.plan.guarded = map[string]state.Guarded{}
+	}
+	b.plan.guarded[source] = g
+	largest := g.Largest
 	return fmt.Sprintf("%d of the %d files that its source had in the last 24 hours are gone; dagbucket approve lets them go", gone, largest)
 }
 
@@ -72,13 +85,22 @@ func (x *run) guard() error {
 
 // mayReplace reports whether DAGs that are live, and that nobody here knows, may be replaced.
 func (x *run) mayReplace() bool {
+	a := x.approval()
+	return x.ReplaceExisting || a != nil && a.Replace == orNone(x.deployment.DesiredVersion)
+}
+
+// approval is what a person let go and is not too long ago, or nil.
+func (x *run) approval() *state.Approval {
 	a := x.record.Approved
-	return x.ReplaceExisting || a != nil && a.Replace != "" && a.Replace == x.deployment.DesiredVersion
+	if a == nil || x.version.Now.Sub(a.At) > state.ApprovalLife {
+		return nil
+	}
+	return a
 }
 
 func (x *run) guardForeign() error {
 	if x.foreign && !x.mayReplace() {
-		x.replaces = x.deployment.DesiredVersion
+		x.replaces = orNone(x.deployment.DesiredVersion)
 		return held("the Deployment already has DAGs that were not deployed from here; the first deploy would replace them: " +
 			"put them into the bucket and run dagbucket approve (or set replace_existing: true), or deploy to another Deployment")
 	}
@@ -108,7 +130,7 @@ func (x *run) guardEmpty() error {
 			return held(fmt.Sprintf("%s is empty, and its %d live files stay: %s", url, n, repair))
 		}
 	}
-	if len(x.plan.items) == 0 && len(x.plan.removed) > len(x.plan.approved) && !x.AllowEmpty {
+	if len(x.plan.items) == 0 && len(x.plan.removed) > x.plan.letGo && !x.AllowEmpty {
 		return held(fmt.Sprintf("nothing would be left of the %d live files: %s", len(x.plan.removed), repair))
 	}
 	return nil
@@ -143,15 +165,7 @@ func (x *run) emptySources(files [][]selection.File) map[string]bool {
 
 // readApproved reads which paths a person let go, with their sources.
 func (x *run) readApproved(ctx context.Context) (map[string]string, error) {
-	a := x.record.Approved
-	if a == nil || a.Manifest == "" {
-		return nil, nil
-	}
-	files, err := x.Store.ReadManifest(ctx, a.Manifest)
-	if errors.Is(err, bucket.ErrNotExist) {
-		x.Log.Warn("what was approved is missing in the state: approve it again", "route", x.Name, "error", err)
-		return nil, nil
-	}
+	files, err := x.approvedFiles(ctx)
 	if err != nil {
 		return nil, err
 	}
@@ -160,4 +174,18 @@ func (x *run) readApproved(ctx context.Context) (map[string]string, error) {
 		approved[f.Path] = f.Source
 	}
 	return approved, nil
+}
+
+// approvedFiles reads the manifest lines of what a person let go.
+func (x *run) approvedFiles(ctx context.Context) ([]state.File, error) {
+	a := x.approval()
+	if a == nil || a.Manifest == "" {
+		return nil, nil
+	}
+	files, err := x.Store.ReadManifest(ctx, a.Manifest)
+	if errors.Is(err, bucket.ErrNotExist) || errors.Is(err, state.ErrDamaged) {
+		x.Log.Warn("what was approved is lost in the state: approve it again", "route", x.Name, "error", err)
+		return nil, nil
+	}
+	return files, err
 }

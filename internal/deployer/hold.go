@@ -17,7 +17,8 @@ type Approval struct {
 }
 
 // Approve lets go what waits for a person: the paths of a mass removal, those of a source that became empty, or DAGs of others that the
-// first deploy replaces. It only notes this in the record: the next run acts on it, and no later one.
+// first deploy replaces. It only notes this in the record: the next run that deploys, or finds nothing to, acts on it, if it comes within
+// state.ApprovalLife.
 func (r *Route) Approve(ctx context.Context) (Approval, error) {
 	for range maxRestarts {
 		a, err := r.approve(ctx)
@@ -34,9 +35,14 @@ func (r *Route) approve(ctx context.Context) (Approval, error) {
 	if err != nil || len(waiting) == 0 && a.Replace == "" {
 		return a, err
 	}
+	earlier, err := x.approvedFiles(ctx)
+	if err != nil {
+		return a, err
+	}
+	waiting = append(waiting, earlier...)
 	x.dry = false
 	rec := x.record.Clone()
-	rec.Approved = &state.Approval{Files: len(waiting), Replace: a.Replace, At: r.Clock.Now().UTC()}
+	rec.Approved = &state.Approval{Files: len(waiting), Replace: a.Replace, At: x.view.listed}
 	if len(waiting) > 0 {
 		rec.Approved.Manifest = x.id
 		if err := r.Store.PutManifest(ctx, x.id, waiting); err != nil {
@@ -56,7 +62,7 @@ func (r *Route) Approvable(ctx context.Context) (Approval, error) {
 // waiting finds out what waits for a person.
 func (x *run) waiting(ctx context.Context) (Approval, []state.File, error) {
 	a := Approval{Route: x.Name, Removed: []string{}}
-	if err := x.preview(ctx); err != nil && !isHeld(err) {
+	if err := x.preview(ctx); err != nil && (!isHeld(err) || x.view.listings == nil) {
 		return a, nil, err
 	}
 	lines := x.live // if the listing is the live one, there is no plan: what is live says what it keeps
@@ -114,23 +120,20 @@ func (x *run) checkPaused() error {
 	return held(fmt.Sprintf("paused since %s%s: dagbucket resume lets it go on", h.At.Format(time.RFC3339), why))
 }
 
-// recordFate notes a held run, or one that failed for good, in the record, once for each reason. Failing to is no failure.
-func (x *run) recordFate(ctx context.Context, outcome Outcome, why error) {
-	if x.stored == nil {
-		return
-	}
+// recordFate notes a held run, or one that failed for good, in the record. As at unchanged the record is always swapped: a run that was
+// overtaken has decided on an old view, and must not end so.
+func (x *run) recordFate(ctx context.Context, outcome Outcome, why error) error {
 	rec := x.stored.Clone() // without what this run only believes
 	if n := len(rec.Runs); n > 0 && rec.Runs[n-1].Outcome == string(outcome) && rec.Runs[n-1].Reason == why.Error() {
-		return
+		rec.Runs = rec.Runs[:n-1] // told once
 	}
-	ctx, cancel := x.grace(ctx)
-	defer cancel()
-	if outcome == Held {
+	if outcome == Held && rec.Hold(state.Paused) == nil {
 		rec.SetHold(state.Hold{Kind: state.HeldBack, Reason: why.Error(), At: x.Clock.Now().UTC()})
 	}
 	x.addRun(&rec, outcome, why.Error())
-	if _, err := x.Store.SwapRecord(ctx, rec, x.version); err != nil {
-		x.Log.Info("could not note the outcome in the record", "route", x.Name, "error", err)
-	}
-	// A crash here leaves nothing open. The swap takes the fence from whoever read the record before: that run starts again.
+	ctx, cancel := x.grace(ctx)
+	defer cancel()
+	_, err := x.Store.SwapRecord(ctx, rec, x.version)
+	return err
+	// A crash here leaves nothing open.
 }

@@ -3,6 +3,7 @@ package deployer
 import (
 	"context"
 	"fmt"
+	"slices"
 	"time"
 
 	"github.com/dagbucket/dagbucket/internal/bucket"
@@ -46,7 +47,7 @@ func (x *run) preview(ctx context.Context) error {
 		return paused
 	}
 	if !x.liveKnown && !x.mayReplace() {
-		x.replaces = x.deployment.DesiredVersion
+		x.replaces = orNone(x.deployment.DesiredVersion)
 	}
 	err := x.makePlan(ctx)
 	x.report()
@@ -87,11 +88,15 @@ func (r *Route) Status(ctx context.Context) (Status, error) {
 	if err != nil {
 		return Status{}, err
 	}
-	if err := x.reconcile(ctx); err != nil {
-		return Status{}, err
+	heldBack := x.reconcile(ctx)
+	if heldBack != nil && !isHeld(heldBack) {
+		return Status{}, heldBack
 	}
 	s := Status{Route: r.Name, Deployment: x.deployment.Name, DesiredVersion: x.deployment.DesiredVersion, Live: x.record.Live,
 		Listed: x.record.Listed, Holds: x.record.Holds, Drift: x.drift, Runs: x.record.Runs}
+	if heldBack != nil { // such as a Deployment that hibernates: what the record says still holds
+		s.Holds = append(slices.Clone(s.Holds), state.Hold{Kind: state.HeldBack, Reason: heldBack.Error(), At: r.Clock.Now().UTC()})
+	}
 	if record.Target == x.record.Target {
 		s.Pending = record.Pending
 	}

@@ -30,7 +30,7 @@ func (x *run) covered(ctx context.Context) (bool, error) {
 	if err != nil {
 		return false, err
 	}
-	if record.Target.Deployment != x.Deployment || record.Target.BaseDir != x.BaseDir || record.Listed.Sub(newest) < coveredMargin {
+	if record.Target.Deployment != x.Deployment || record.Config != x.configuration() || record.Listed.Sub(newest) < coveredMargin {
 		return false, nil
 	}
 	// Only after the record: a bell that rings later belongs to an event that is newer than that.

@@ -29,7 +29,9 @@ type plan struct {
 	removed  []string
 	kept     []Note
 	leftOut  []Note
-	approved []string        // sources of the removed paths that a person let go
+	approved []string // sources of the removed paths that a person let go
+	letGo    int      // how many these paths are
+	guarded  map[string]state.Guarded
 	empty    map[string]bool // sources that show no file, by URL
 	bytes    int64
 	// provisional plans leave something undecided that the same listing must not end: its outcome covers nothing.
@@ -159,7 +161,7 @@ func (b *planner) remove() {
 	for _, p := range sortedKeys(b.live) {
 		f := b.live[p]
 		if b.view.doubtful[objectID(f.Source, f.Key)] {
-			b.keep(p, f.Key, reasonRemoval, "it was missing in the last listing only; the next run looks again")
+			b.keep(p, f.Key, reasonChanging, "it was missing in the last listing only; the next run looks again")
 			b.plan.provisional = true
 			continue
 		}

@@ -8,6 +8,7 @@ import (
 	"strings"
 
 	"github.com/dagbucket/dagbucket/internal/bucket"
+	"github.com/dagbucket/dagbucket/internal/bundle"
 	"github.com/dagbucket/dagbucket/internal/state"
 )
 
@@ -39,9 +40,12 @@ func (x *run) reconcile(ctx context.Context) error {
 		x.record = state.Record{Target: target, Holds: x.record.Holds, Runs: x.record.Runs} // of another target: counts as none
 	}
 	x.live, x.liveKnown, x.bundleGone, x.foreign, x.replaces = nil, true, false, false, ""
-	x.redeploy, x.drift, x.answers, x.failed = false, "", "", nil
+	x.redeploy, x.drift, x.answers, x.failed, x.refused = false, "", "", nil, refusal{}
 	if err := x.recogniseLive(ctx); err != nil {
 		return err
+	}
+	if !x.dry {
+		x.discardOrphans(ctx)
 	}
 	x.reportRecord()
 	return nil
@@ -50,6 +54,11 @@ func (x *run) reconcile(ctx context.Context) error {
 // recogniseLive compares what is live with the record.
 func (x *run) recogniseLive(ctx context.Context) error {
 	desired, rec := x.deployment.DesiredVersion, &x.record
+	if rec.Pending != nil && rec.Pending.TarballVersion != desired {
+		if err := x.lookForRefusal(ctx); err != nil {
+			return err
+		}
+	}
 	switch {
 	case rec.Pending != nil && rec.Pending.TarballVersion == desired:
 		if err := x.promotePending(ctx); err != nil {
@@ -96,6 +105,26 @@ func (x *run) swap(ctx context.Context, rec state.Record) error {
 	}
 	x.record, x.version, x.stored = rec, version, &rec
 	return nil
+}
+
+// swapNaming is swap for a record that names what this run stored. From then on that may be in use, whatever the answer: after being
+// overtaken only the next reading of the record tells.
+func (x *run) swapNaming(ctx context.Context, rec state.Record) error {
+	if x.leftovers {
+		x.leftovers, x.orphans = false, append(x.orphans, x.id)
+	}
+	return x.swap(ctx, rec)
+}
+
+// discardOrphans removes what the record does not name after all.
+func (x *run) discardOrphans(ctx context.Context) {
+	used := x.used()
+	for _, id := range x.orphans {
+		if !used[id] {
+			x.discardRun(ctx, id)
+		}
+	}
+	x.orphans = nil
 }
 
 // description begins as it must for a lost record to be rebuilt: see recogniseOwnDeploy.
@@ -193,13 +222,27 @@ func (x *run) readLive(ctx context.Context) error {
 		return nil
 	}
 	files, err := x.Store.ReadManifest(ctx, x.record.Live.Manifest)
-	if errors.Is(err, bucket.ErrNotExist) {
-		x.Log.Warn("the manifest of what is live is missing in the state", "route", x.Name, "error", err)
+	if err == nil && digestOf(files) != x.record.Live.Digest {
+		err = fmt.Errorf("%w: it lists other files than those that are live", state.ErrDamaged)
+	}
+	if errors.Is(err, bucket.ErrNotExist) || errors.Is(err, state.ErrDamaged) {
+		x.Log.Warn("the manifest of what is live is lost in the state", "route", x.Name, "error", err)
 		x.liveKnown = false
 		return nil
 	}
 	x.live = files
 	return err
+}
+
+// digestOf is the digest of the bundle that a manifest describes.
+func digestOf(files []state.File) string {
+	return bundle.Digest(func(yield func(path, sum string) bool) {
+		for _, f := range files {
+			if f.State != state.LeftOut && !yield(f.Path, f.SHA256) {
+				return
+			}
+		}
+	})
 }
 
 // reportRecord fills the result with what is live.

@@ -1,6 +1,7 @@
 package deployer
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"fmt"
@@ -45,7 +46,8 @@ type run struct {
 	drift      string         // for people: what is live is not what we put there
 	answers    string         // the foreign deploy that the redeploy answers
 	failed     *state.Failure // set if the redeploy answers a deploy of ours that failed
-	bundleGone bool           // the live bundle is missing or damaged in the state
+	refused    refusal
+	bundleGone bool // the live bundle is missing or damaged in the state
 
 	// Step 4
 	view    view
@@ -56,7 +58,8 @@ type run struct {
 	packed    *packed
 	deployed  *Result   // of the last deploy of this run
 	graceEnd  time.Time // of cleaning up after the run's time was over
-	leftovers bool    // the state holds this run's bundle or manifest, and the record does not name them yet
+	orphans   []string  // named in swaps that were overtaken: the record names them, or nobody does
+	leftovers bool      // the state holds this run's bundle or manifest, and the record does not name them yet
 }
 
 func (r *Route) newRun() *run {
@@ -94,9 +97,6 @@ func (x *run) sync(ctx context.Context) error {
 		if err != nil && !isHeld(err) {
 			return err
 		}
-		if err != nil {
-			x.recordFate(ctx, Held, err)
-		}
 		again, releaseErr := x.releaseLease(ctx) // step 11
 		if releaseErr != nil {
 			return releaseErr
@@ -125,6 +125,9 @@ func (x *run) workUnderLease(ctx context.Context) error {
 		}
 		stop := x.renewLease(ctx)
 		err := x.attempt(ctx)
+		if isHeld(err) {
+			err = cmp.Or(x.recordFate(ctx, Held, err), err)
+		}
 		stop()
 		if !errors.Is(err, state.ErrOvertaken) {
 			return err
@@ -138,6 +141,7 @@ func (x *run) attempt(ctx context.Context) error {
 	if x.leftovers { // by an attempt that was overtaken
 		x.discard(ctx)
 	}
+	clear(x.changes)
 	if err := x.reconcile(ctx); err != nil { // step 3
 		return err
 	}
@@ -149,6 +153,9 @@ func (x *run) attempt(ctx context.Context) error {
 	}
 	if x.packed == nil || x.packed.same {
 		return x.recordUnchanged(ctx) // end of step 8
+	}
+	if err := x.checkRefused(); err != nil {
+		return err
 	}
 	if err := x.deploy(ctx); err != nil { // step 9
 		return err
@@ -195,7 +202,7 @@ func (x *run) collect(ctx context.Context) error {
 
 // mustPack reports whether the plan may change what is live.
 func (x *run) mustPack() bool {
-	return !x.plan.nothingToDo() || x.redeploy || x.foreign || !x.liveKnown
+	return !x.plan.nothingToDo() || x.redeploy || x.foreign || !x.liveKnown || x.bundleGone
 }
 
 // isLive reports whether a listing shows exactly what the live deploy was made of, so that nothing needs to be looked at.
@@ -294,8 +301,10 @@ func (x *run) fail(ctx context.Context, err error) {
 	if x.dry || x.result.Outcome != Failed {
 		return
 	}
-	if !x.result.Retryable {
-		x.recordFate(ctx, Failed, err)
+	if !x.result.Retryable && x.stored != nil {
+		if err := x.recordFate(ctx, Failed, err); err != nil {
+			x.Log.Info("could not note the outcome in the record", "route", x.Name, "error", err)
+		}
 	}
 	x.abandonLease(ctx)
 }

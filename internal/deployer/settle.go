@@ -113,12 +113,9 @@ func (x *run) list(ctx context.Context) (*view, error) {
 func (x *run) revision(listings []bucket.Listing) string {
 	h := sha256.New()
 	field := func(s string) { fmt.Fprintf(h, "%d:", len(s)); _, _ = io.WriteString(h, s) }
-	field(rules)
-	field(x.BaseDir)
+	field(x.configuration())
 	field(fmt.Sprint(x.AllowEmpty, x.MaxRemovedPercent, x.MaxRemovedFiles))
-	for i, l := range listings {
-		field(x.Sources[i].URL)
-		field(x.Sources[i].Mount)
+	for _, l := range listings {
 		fmt.Fprintf(h, "%d\n", len(l.Objects))
 		for _, o := range l.Objects {
 			field(o.Key)
@@ -129,6 +126,16 @@ func (x *run) revision(listings []bucket.Listing) string {
 		}
 	}
 	return hex.EncodeToString(h.Sum(nil))
+}
+
+// configuration names what is listed, and under which paths it is shipped.
+func (r *Route) configuration() string {
+	parts := []string{rules, r.BaseDir}
+	for _, s := range r.Sources {
+		parts = append(parts, s.URL, s.Mount)
+	}
+	sum := sha256.Sum256(fmt.Appendf(nil, "%q", parts))
+	return hex.EncodeToString(sum[:8])
 }
 
 // untilQuiet returns how long it takes until nothing in v, and no event, is younger than the quiet period; at most that
@@ -152,7 +159,7 @@ func (x *run) untilQuiet(v *view) time.Duration {
 func (x *run) missing(v *view) map[string]bool {
 	missing := map[string]bool{}
 	for _, f := range x.live {
-		// What is kept for having been removed was found missing twice already.
+		// What the guard keeps was found missing twice already.
 		if f.State == state.Live || f.State == state.Kept && f.Reason != reasonRemoval {
 			missing[objectID(f.Source, f.Key)] = true
 		}

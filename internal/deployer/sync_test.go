@@ -231,7 +231,7 @@ func TestARemovalNeedsTwoListings(t *testing.T) {
 
 	r := w.requireOutcome(deployer.Deployed, w.route.Sync(context.Background(), nil))
 	require.Equal(t, []string{"dags/1.py", "dags/2.py", "dags/busy.py"}, paths(w.live()))
-	require.Equal(t, "removal", r.Kept[0].Reason)
+	require.Equal(t, "changing", r.Kept[0].Reason)
 	require.Equal(t, listed, w.record().Listed, "an outcome that left a removal uncounted covers nothing")
 
 	w.clock.onSleep = nil

@@ -38,11 +38,14 @@ func (a astroAdapter) Deploys(ctx context.Context, limit int) ([]deployer.Deploy
 	if err != nil {
 		return nil, err
 	}
-	deploys := make([]deployer.Deploy, len(found))
-	for i, d := range found {
-		deploys[i] = deployer.Deploy{ID: d.ID, Description: d.Description, TarballVersion: d.DAGTarballVersion,
+	var deploys []deployer.Deploy
+	for _, d := range found {
+		if d.Type != astro.DAGOnly && d.Type != astro.ImageAndDAG {
+			continue // it left the DAGs alone, though it may name their version
+		}
+		deploys = append(deploys, deployer.Deploy{ID: d.ID, Description: d.Description, TarballVersion: d.DAGTarballVersion,
 			Finished: d.Status == astro.Deployed, Failed: d.Status == astro.Failed,
-			Image: d.Type != astro.DAGOnly, Rollback: d.RollbackFromID != ""}
+			Image: d.Type == astro.ImageAndDAG, Rollback: d.RollbackFromID != ""})
 	}
 	return deploys, nil
 }

@@ -60,7 +60,7 @@ func (a *actor) call(ctx context.Context, what string, effect bool, do func(cont
 	r := a.w.roll(a.name, what)
 	delay := between(r, time.Millisecond, 200*time.Millisecond)
 	if r.Float64() < a.w.p.stall && !a.sure && !a.w.isCalm() {
-		a.freeze(between(r, 20*time.Second, 110*time.Second))
+		a.freeze(between(r, 20*time.Second, 170*time.Second))
 	}
 	f := a.fate(r, effect)
 	if err := a.pass(ctx, delay); err != nil {

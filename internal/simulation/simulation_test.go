@@ -4,6 +4,7 @@ import (
 	"flag"
 	"fmt"
 	"os"
+	"runtime"
 	"runtime/debug"
 	"strings"
 	"testing"
@@ -31,8 +32,8 @@ func run(t *testing.T, seed uint64) (w *world) {
 }
 
 func TestSchedules(t *testing.T) {
-	const parts = 2
-	for part := range uint64(parts) {
+	parts := uint64(runtime.GOMAXPROCS(0))
+	for part := range parts {
 		t.Run(fmt.Sprint(part), func(t *testing.T) {
 			t.Parallel()
 			for seed := *firstSeed + part; seed < *firstSeed+*schedules; seed += parts {

@@ -12,7 +12,9 @@ import (
 	"fmt"
 	"maps"
 	"slices"
+	"strings"
 	"time"
+	"unicode"
 
 	"github.com/dagbucket/dagbucket/internal/bucket"
 )
@@ -55,8 +57,17 @@ type Deploy struct {
 	Listed         time.Time `json:"listed,omitzero"` // start of the listing it shows, by the storage's clock; zero if that covers nothing
 	At             time.Time `json:"at"`              // when it was finalized, by the local clock
 
-	Sources   map[string]int `json:"sources,omitempty"`   // files by source URL
-	Confirmed bool           `json:"confirmed,omitempty"` // Astro was seen to run it
+	Sources   map[string]int     `json:"sources,omitempty"`   // files by source URL
+	Guarded   map[string]Guarded `json:"guarded,omitempty"`   // sources with a mass removal that waits for a person, by URL
+	Approved  []string           `json:"approved,omitempty"`  // sources of removals that a person let go
+	Answers   string             `json:"answers,omitempty"`   // the deploy of others that it was made to replace
+	Confirmed bool               `json:"confirmed,omitempty"` // Astro was seen to run it
+}
+
+// Guarded is what a mass removal is measured against, until it is approved or undone: later uploads must not make it look small.
+type Guarded struct {
+	Largest int `json:"largest"` // files of the largest set when it was first kept
+	Gone    int `json:"gone"`    // files of that set that had gone before
 }
 
 // Size is how many files of a source were live until a time, by the storage's clock.
@@ -78,13 +89,16 @@ const (
 	HeldBack = "held"   // by the last run
 )
 
-// Approval is what a person let go: it holds for the next outcome that is recorded.
+// Approval is what a person let go: it holds for the next deployed or unchanged, and for ApprovalLife at most.
 type Approval struct {
 	Manifest string    `json:"manifest,omitempty"` // names the manifest of the paths that may be removed
 	Files    int       `json:"files,omitempty"`    // in it
 	Replace  string    `json:"replace,omitempty"`  // tarball version of foreign or unknown DAGs that may be replaced
-	At       time.Time `json:"at"`                 // by the local clock
+	At       time.Time `json:"at"`                 // by the storage's clock
 }
+
+// ApprovalLife is how long an approval holds: what was looked at then is not what is there a day later.
+const ApprovalLife = time.Hour
 
 // Failure counts the deploys in a row that Astro could not carry out.
 type Failure struct {
@@ -115,6 +129,7 @@ type Record struct {
 	Pending    *Deploy   `json:"pending,omitempty"`
 	Superseded []string  `json:"superseded,omitempty"` // tarball versions once live, or once pending and given up; oldest first
 	Listed     time.Time `json:"listed,omitzero"`      // start of the listing behind the last deployed or unchanged
+	Config     string    `json:"config,omitempty"`     // names the configuration of the sources that were listed
 
 	Sizes    map[string][]Size `json:"sizes,omitempty"` // by source URL, of the last 24 h, falling; without what is live
 	Holds    []Hold            `json:"holds,omitempty"`
@@ -147,6 +162,13 @@ func (r *Record) Promote(at, now time.Time) {
 	if !r.Live.Listed.IsZero() {
 		r.Listed = r.Live.Listed
 	}
+	for _, source := range r.Live.Approved {
+		delete(r.Sizes, source) // or the guard would go on counting what a person let go
+	}
+	if r.Live.Answers != "" {
+		r.answer(r.Live.Answers)
+	}
+	r.Approved = nil
 }
 
 // rememberSizes notes how large the sets of the live deploy are, which ends now.
@@ -186,8 +208,8 @@ func (r Record) LargestSet(source string, now time.Time) int {
 	return largest
 }
 
-// Answer remembers a deploy of others that is deployed over.
-func (r *Record) Answer(deploy string) {
+// answer remembers a deploy of others that was deployed over.
+func (r *Record) answer(deploy string) {
 	r.Answered = append(r.Answered, deploy)
 	r.Answered = r.Answered[max(0, len(r.Answered)-answeredLimit):]
 }
@@ -226,7 +248,7 @@ func (r Record) Clone() Record {
 	for _, d := range []**Deploy{&r.Live, &r.Pending} {
 		if *d != nil {
 			c := **d
-			c.Sources = maps.Clone(c.Sources)
+			c.Sources, c.Guarded, c.Approved = maps.Clone(c.Sources), maps.Clone(c.Guarded), slices.Clone(c.Approved)
 			*d = &c
 		}
 	}
@@ -269,29 +291,49 @@ func (s *Store) ReadRecord(ctx context.Context) (Record, Version, error) {
 	if err != nil {
 		return Record{}, Version{}, fmt.Errorf("reading the record: %w", err)
 	}
-	rec, err := decodeRecord(data)
+	rec, err := decodeRecord(fmt.Sprintf("%s/%s", s.bucket, key), data)
 	if err != nil {
-		return Record{}, Version{}, &RecordError{fmt.Sprintf("%s/%s %v", s.bucket, key, err)}
+		return Record{}, Version{}, err
 	}
 	return rec, Version{obj.Version, now}, nil
 }
 
-func decodeRecord(data []byte) (Record, error) {
+const recordRepair = "restore an earlier version of it, or delete it to have the route's memory rebuilt"
+
+func decodeRecord(name string, data []byte) (Record, error) {
+	refuse := func(format string, args ...any) (Record, error) {
+		return Record{}, &RecordError{fmt.Sprintf(format, args...)}
+	}
+	if begin := bytes.TrimSpace(data); len(begin) == 0 || begin[0] == '<' {
+		return refuse("the storage's answer for %s is not a record (it begins with %.40q): check that no proxy answers in the storage's place; "+
+			"if the object itself is damaged, %s", name, begin, recordRepair)
+	}
 	var head struct {
 		Format int `json:"format"`
 	}
 	if err := json.Unmarshal(data, &head); err != nil || head.Format < 1 {
-		return Record{}, errors.New("is damaged and was left as it is: restore an earlier version of it, or delete it to have the route's memory rebuilt")
+		return refuse("%s is damaged and was left as it is: %s", name, recordRepair)
 	}
 	if head.Format > Format {
-		return Record{}, fmt.Errorf("has format %d, newer than this dagbucket understands (%d): deploy the newer dagbucket again, or delete the record to have it rebuilt",
-			head.Format, Format)
+		return refuse("%s has format %d, newer than this dagbucket understands (%d): deploy the newer dagbucket again, or delete the record to have it rebuilt",
+			name, head.Format, Format)
 	}
 	var rec Record
 	if err := json.Unmarshal(data, &rec); err != nil {
-		return Record{}, fmt.Errorf("is damaged (%w) and was left as it is: restore an earlier version of it, or delete it to have the route's memory rebuilt", err)
+		return refuse("%s is damaged (%s) and was left as it is: %s", name, brief(err), recordRepair)
 	}
 	return rec, nil
+}
+
+// brief is the text of an error that may repeat whatever was read: cut, and in one line.
+func brief(err error) string {
+	printable := func(r rune) rune {
+		if !unicode.IsPrint(r) {
+			return unicode.ReplacementChar
+		}
+		return r
+	}
+	return fmt.Sprintf("%.200s", strings.Map(printable, err.Error()))
 }
 
 // SwapRecord replaces the record if it still has the version old. Otherwise it is ErrOvertaken, and nothing changed. After any other

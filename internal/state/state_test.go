@@ -1,6 +1,7 @@
 package state_test
 
 import (
+	"bytes"
 	"context"
 	"errors"
 	"fmt"
@@ -8,6 +9,7 @@ import (
 	"strings"
 	"testing"
 	"time"
+	"unicode"
 
 	"github.com/stretchr/testify/require"
 
@@ -163,29 +165,100 @@ func names(stored []state.Stored) []string {
 	return runs
 }
 
-func FuzzRecord(f *testing.F) {
-	for _, seed := range []string{`{"format":1,"live":{"run":"1"}}`, `{"format":2}`, `{`, `[]`, `{"format":1,"runs":[{}],"superseded":["a"]}`} {
-		f.Add([]byte(seed))
-	}
-	f.Fuzz(func(t *testing.T, content []byte) {
-		b := membucket.New("state")
-		_, err := b.Put(context.Background(), "prod/record.json", strings.NewReader(string(content)), bucket.Always)
-		require.NoError(t, err)
-		_, _, err = state.NewStore(b, "", "prod").ReadRecord(context.Background())
-		var damaged *state.RecordError
-		if err != nil {
+func TestARecordThatIsNone(t *testing.T) {
+	const proxy = "check that no proxy answers in the storage's place"
+	for name, c := range map[string]struct {
+		content string
+		want    []string
+	}{
+		"empty":          {"", []string{"the storage's answer for mem://state/prod/record.json is not a record (it begins with \"\")", proxy}},
+		"blank":          {" \n\t", []string{"(it begins with \"\")", proxy}},
+		"a page":         {"\n<html>\x1b[31m" + strings.Repeat("é", 5_000), []string{`(it begins with "<html>\x1b[31m` + strings.Repeat("é", 29) + `")`, proxy}},
+		"cut":            {`{"format":1,"li`, []string{"mem://state/prod/record.json is damaged"}},
+		"a list":         {"[1]", []string{"is damaged"}},
+		"hostile number": {`{"format":1,"live":{"files":` + strings.Repeat("9", 1<<20) + "}}", []string{"is damaged (json: cannot unmarshal number 999"}},
+		"hostile time":   {`{"format":1,"listed":"` + strings.Repeat("\u2028\u007f", 1_000) + `"}`, []string{"is damaged (parsing time"}},
+		"newer":          {`{"format":2}`, []string{"has format 2, newer than this dagbucket understands (1)"}},
+	} {
+		t.Run(name, func(t *testing.T) {
+			_, _, err := storeWith(t, "prod/record.json", []byte(c.content)).ReadRecord(t.Context())
+			for _, want := range c.want {
+				require.ErrorContains(t, err, want)
+			}
+			var damaged *state.RecordError
 			require.ErrorAs(t, err, &damaged)
 			require.True(t, damaged.Permanent())
-		}
-	})
+			require.ErrorContains(t, err, "rebuilt", "the repair")
+			requireOneLine(t, err, "mem://state/prod/record.json")
+			for _, r := range err.Error() {
+				require.True(t, unicode.IsPrint(r), "%q", r)
+			}
+		})
+	}
 }
 
-func FuzzManifest(f *testing.F) {
-	f.Add([]byte("\x1f\x8b"))
-	f.Fuzz(func(t *testing.T, content []byte) {
-		b := membucket.New("state")
-		_, err := b.Put(context.Background(), "prod/manifests/1.jsonl.gz", strings.NewReader(string(content)), bucket.Always)
-		require.NoError(t, err)
-		_, _ = state.NewStore(b, "", "prod").ReadManifest(context.Background(), "1")
-	})
+func TestADamagedManifest(t *testing.T) {
+	sound := compressed(t, []byte(`{"path":"dags/a.py","state":"live"}`+"\n"), 1_000)
+	flipped := bytes.Clone(sound)
+	flipped[len(flipped)/2] ^= 0xff
+	for name, c := range map[string]struct {
+		content []byte
+		want    string
+	}{
+		"empty":            {nil, "EOF"},
+		"a page":           {[]byte("<html>"), ""},
+		"cut short":        {sound[:len(sound)/2], "unexpected EOF"},
+		"without its end":  {sound[:len(sound)-8], "unexpected EOF"},
+		"flipped":          {flipped, ""},
+		"something after":  {append(bytes.Clone(sound), "more"...), ""},
+		"no lines":         {compressed(t, []byte("<html>"), 1), "invalid character '<'"},
+		"a list":           {compressed(t, []byte("[1]"), 1), "cannot unmarshal array"},
+		"a cut line":       {compressed(t, []byte(`{"path":"dags`), 1), "unexpected EOF"},
+		"hostile time":     {compressed(t, []byte(`{"time":"`+strings.Repeat("x", 1<<20)+`"}`), 1), "parsing time"},
+		"256 MiB of lines": {compressed(t, []byte(`{"x":"`+strings.Repeat(" ", 1<<20)+`"}`), 256), "it has more than 268435456 bytes"},
+		"many lines":       {compressed(t, bytes.Repeat([]byte("{}"), 1_001), 1_000), "it has more than 1000000 lines"},
+		"65 MiB":           {make([]byte, 65<<20), bucket.ErrTooLarge.Error()},
+	} {
+		t.Run(name, func(t *testing.T) {
+			_, err := storeWith(t, "prod/manifests/1.jsonl.gz", c.content).ReadManifest(t.Context(), "1")
+			require.ErrorIs(t, err, state.ErrDamaged)
+			require.NotErrorIs(t, err, bucket.ErrNotExist)
+			require.ErrorContains(t, err, c.want)
+			requireOneLine(t, err, "mem://state/prod/manifests/1.jsonl.gz")
+		})
+	}
+}
+
+func TestAManifestThatCannotBeReadIsNotDamaged(t *testing.T) {
+	b := membucket.New("state")
+	s := state.NewStore(b, "", "prod")
+	require.NoError(t, s.PutManifest(t.Context(), "1", nil))
+	b.Fault = func(membucket.Op, string, bool) error { return bucket.ErrDenied }
+	_, err := s.ReadManifest(t.Context(), "1")
+	require.ErrorIs(t, err, bucket.ErrDenied)
+	require.NotErrorIs(t, err, state.ErrDamaged)
+}
+
+func TestLargeManifests(t *testing.T) {
+	s := state.NewStore(membucket.New("state"), "", "prod")
+	files := make([]state.File, 100_000)
+	for i := range files {
+		files[i] = state.File{Path: fmt.Sprintf("dags/%0200d.py", i), Source: "s3://acme/dags/", Key: fmt.Sprintf("dags/%0200d.py", i),
+			Version: strings.Repeat("v", 34), Modified: when, SHA256: strings.Repeat("0", 64), State: state.Live}
+	}
+	require.NoError(t, s.PutManifest(t.Context(), "1", files))
+	got, err := s.ReadManifest(t.Context(), "1")
+	require.NoError(t, err)
+	require.Len(t, got, len(files))
+	require.Equal(t, files[len(files)-1], got[len(got)-1])
+
+	text := strings.Repeat(" ", 1<<20)
+	files = files[:257]
+	for i := range files {
+		files[i].Message = text
+	}
+	err = s.PutManifest(t.Context(), "2", files)
+	require.ErrorIs(t, err, bucket.ErrTooLarge, "it could not be read again")
+	_, err = s.ReadManifest(t.Context(), "2")
+	require.ErrorIs(t, err, bucket.ErrNotExist)
 }

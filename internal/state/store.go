@@ -6,6 +6,7 @@ import (
 	"cmp"
 	"context"
 	"encoding/json"
+	"errors"
 	"fmt"
 	"io"
 	"slices"
@@ -38,8 +39,15 @@ const (
 	LeftOut = "leftOut" // not shipped
 )
 
-// manifestLimit bounds a manifest in bytes, compressed; 100,000 files take about 10 MB.
-const manifestLimit = 64 << 20
+// The largest manifest that is written or read; 100,000 files take about 10 MB compressed and 40 MB otherwise.
+const (
+	manifestLimit    = 64 << 20  // bytes, compressed
+	manifestUnpacked = 256 << 20 // bytes
+	manifestLines    = 1_000_000
+)
+
+// ErrDamaged says that a manifest is there but cannot be read, as good as missing.
+var ErrDamaged = errors.New("it is damaged")
 
 // File is one line of a manifest.
 type File struct {
@@ -58,36 +66,63 @@ type File struct {
 func (s *Store) manifestKey(run string) string { return s.prefix + "manifests/" + run + ".jsonl.gz" }
 func (s *Store) bundleKey(run string) string   { return s.prefix + "bundles/" + run + ".tar.gz" }
 
-// PutManifest stores the manifest of a run.
+// PutManifest stores the manifest of a run. One that could not be read again is bucket.ErrTooLarge.
 func (s *Store) PutManifest(ctx context.Context, run string, files []File) error {
-	var buf bytes.Buffer
-	gz := gzip.NewWriter(&buf)
-	enc := json.NewEncoder(gz)
-	enc.SetEscapeHTML(false)
-	for i := range files {
-		if err := enc.Encode(&files[i]); err != nil {
-			return err
-		}
-	}
-	if err := gz.Close(); err != nil {
+	data, err := encodeManifest(files)
+	if err != nil {
 		return err
 	}
-	if _, err := s.bucket.Put(ctx, s.manifestKey(run), &buf, bucket.Always); err != nil {
+	if _, err := s.bucket.Put(ctx, s.manifestKey(run), bytes.NewReader(data), bucket.Always); err != nil {
 		return fmt.Errorf("storing the manifest: %w", err)
 	}
 	return nil
 }
 
-// ReadManifest returns the lines of a run's manifest. A missing one is bucket.ErrNotExist.
+func encodeManifest(files []File) ([]byte, error) {
+	var buf bytes.Buffer
+	gz := gzip.NewWriter(&buf)
+	plain := countingWriter{w: gz}
+	enc := json.NewEncoder(&plain)
+	enc.SetEscapeHTML(false)
+	for i := range files {
+		if err := enc.Encode(&files[i]); err != nil {
+			return nil, err
+		}
+	}
+	if err := gz.Close(); err != nil {
+		return nil, err
+	}
+	if len(files) > manifestLines || plain.n > manifestUnpacked || buf.Len() > manifestLimit {
+		return nil, fmt.Errorf("the manifest: %w: %d files and %d bytes are more than %d or %d: keep less below the sources",
+			bucket.ErrTooLarge, len(files), plain.n, manifestLines, manifestUnpacked)
+	}
+	return buf.Bytes(), nil
+}
+
+type countingWriter struct {
+	w io.Writer
+	n int64
+}
+
+func (c *countingWriter) Write(p []byte) (int, error) {
+	n, err := c.w.Write(p)
+	c.n += int64(n)
+	return n, err
+}
+
+// ReadManifest returns the lines of a run's manifest. A missing one is bucket.ErrNotExist, one that cannot be read ErrDamaged.
 func (s *Store) ReadManifest(ctx context.Context, run string) ([]File, error) {
 	key := s.manifestKey(run)
 	data, _, err := bucket.Read(ctx, s.bucket, key, "", manifestLimit)
+	if errors.Is(err, bucket.ErrTooLarge) {
+		return nil, fmt.Errorf("reading the manifest: %w: %w", ErrDamaged, err)
+	}
 	if err != nil {
 		return nil, fmt.Errorf("reading the manifest: %w", err)
 	}
 	files, err := decodeManifest(bytes.NewReader(data))
 	if err != nil {
-		return nil, fmt.Errorf("reading the manifest %s/%s: %w", s.bucket, key, err)
+		return nil, fmt.Errorf("reading the manifest %s/%s: %w: %s", s.bucket, key, ErrDamaged, brief(err))
 	}
 	return files, nil
 }
@@ -98,13 +133,20 @@ func decodeManifest(r io.Reader) ([]File, error) {
 		return nil, err
 	}
 	var files []File
-	dec := json.NewDecoder(bufio.NewReaderSize(gz, 64<<10))
+	rest := &io.LimitedReader{R: gz, N: manifestUnpacked + 1}
+	dec := json.NewDecoder(bufio.NewReaderSize(rest, 64<<10))
 	for {
 		var f File
-		if err := dec.Decode(&f); err == io.EOF {
+		err := dec.Decode(&f)
+		switch {
+		case rest.N == 0:
+			return nil, fmt.Errorf("it has more than %d bytes", manifestUnpacked)
+		case err == io.EOF:
 			return files, nil
-		} else if err != nil {
+		case err != nil:
 			return nil, err
+		case len(files) == manifestLines:
+			return nil, fmt.Errorf("it has more than %d lines", manifestLines)
 		}
 		files = append(files, f)
 	}

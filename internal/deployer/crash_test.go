@@ -11,6 +11,7 @@ import (
 
 	"github.com/stretchr/testify/require"
 
+	"github.com/dagbucket/dagbucket/internal/bucket"
 	"github.com/dagbucket/dagbucket/internal/bucket/membucket"
 	"github.com/dagbucket/dagbucket/internal/deployer"
 	"github.com/dagbucket/dagbucket/internal/state"
@@ -355,4 +356,65 @@ func TestAFailedRunLeavesTheStateAsItWas(t *testing.T) {
 	w.astro.fault = failing("upload")
 	w.requireOutcome(deployer.Failed, w.sync())
 	require.Equal(t, before, w.stateKeys())
+}
+
+// TestASwapThatWasAnsweredWrongly: the record was swapped, the answer says it was not, and meanwhile somebody wrote on top.
+func TestASwapThatWasAnsweredWrongly(t *testing.T) {
+	w := newWorld(t)
+	w.put("dags/1.py", "1")
+	w.requireOutcome(deployer.Deployed, w.sync())
+	w.put("dags/1.py", "1") // the same content: a new manifest, and no deploy
+	struck := false
+	w.states.Fault = func(op membucket.Op, key string, after bool) error {
+		if op == membucket.Put && key == "prod/record.json" && after && !struck {
+			struck = true
+			require.NoError(t, w.route.Pause(context.Background(), ""))
+			return bucket.ErrChanged
+		}
+		return nil
+	}
+	w.requireOutcome(deployer.Held, w.sync())
+	w.states.Fault = nil
+	_, err := w.route.Store.ReadManifest(context.Background(), w.record().Live.Manifest)
+	require.NoError(t, err, "what the record names is never discarded")
+}
+
+// TestAHeldRunThatWasOvertakenStartsAgain: its reason may rest on what is no longer so.
+func TestAHeldRunThatWasOvertakenStartsAgain(t *testing.T) {
+	w := newWorld(t)
+	w.put("dags/1.py", "1")
+	w.requireOutcome(deployer.Deployed, w.sync())
+	w.delete("dags/1.py")
+	w.requireOutcome(deployer.Held, w.sync())
+	approved := false
+	w.astro.before = func(call string) {
+		if call == "deployment" && !approved {
+			approved = true
+			a, err := w.route.Approve(context.Background())
+			require.NoError(t, err)
+			require.Equal(t, []string{"dags/1.py"}, a.Removed)
+		}
+	}
+	w.put("dags/folder/", "")
+	w.requireOutcome(deployer.Deployed, w.sync())
+	require.Empty(t, w.live())
+}
+
+func TestARecordRebuiltWithoutItsBundle(t *testing.T) {
+	w := newWorld(t)
+	w.put("dags/1.py", "1")
+	w.put("dags/2.py", "2")
+	w.requireOutcome(deployer.Deployed, w.sync())
+	for _, key := range []string{"prod/record.json", "prod/bundles/" + w.record().Live.Run + ".tar.gz"} {
+		require.NoError(t, w.states.Delete(context.Background(), key, ""))
+	}
+	w.requireOutcome(deployer.Unchanged, w.sync())
+	live := w.record().Live
+	files, err := w.route.Store.ReadManifest(context.Background(), live.Manifest)
+	require.NoError(t, err)
+	for _, f := range files {
+		require.NotEmpty(t, f.SHA256)
+	}
+	_, err = w.route.Store.BundleSize(context.Background(), live.Run)
+	require.NoError(t, err, "the bundle is there again")
 }

@@ -25,12 +25,12 @@ func (x *run) drifted(ctx context.Context) error {
 	desired, rec := x.deployment.DesiredVersion, &x.record
 	by := deployOfVersion(deploys, desired)
 	ours := slices.Contains(rec.Superseded, desired)
+	last := deployByID(deploys, rec.Live.DeployID)
 	switch {
+	case last != nil && last.Failed && (by == nil || before(deploys, by.ID, last.ID)):
+		x.retryFailed(last) // Astro went back to what was there before it
+		return nil
 	case ours && (by == nil || !by.Rollback):
-		if d := deployByID(deploys, rec.Live.DeployID); d != nil && d.Failed {
-			x.retryFailed(d)
-			return nil
-		}
 		x.redeploy = true
 		x.Log.Warn("a superseded deploy of ours is live, deploying again", "route", x.Name, "tarballVersion", desired)
 		return nil
@@ -76,7 +76,7 @@ func before(newestFirst []Deploy, id, other string) bool {
 
 // answerForeign leaves a deploy of others alone and tells of it, or deploys over it: at most once for each.
 func (x *run) answerForeign(by *Deploy) {
-	what, name := "a DAG-only deploy from elsewhere", x.deployment.DesiredVersion
+	what, name := "a DAG-only deploy from elsewhere", orNone(x.deployment.DesiredVersion)
 	image := false
 	if by != nil {
 		name = by.ID
@@ -87,7 +87,7 @@ func (x *run) answerForeign(by *Deploy) {
 			what, image = "an image deploy", true
 		}
 	}
-	x.drift = fmt.Sprintf("%s (%s) replaced what was deployed here", what, orNone(name))
+	x.drift = fmt.Sprintf("%s (%s) replaced what was deployed here", what, name)
 	heal := x.OnDrift == Redeploy || x.OnDrift != Report && image
 	switch {
 	case heal && !slices.Contains(x.record.Answered, name):

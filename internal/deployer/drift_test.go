@@ -2,6 +2,8 @@ package deployer_test
 
 import (
 	"context"
+	"encoding/json"
+	"errors"
 	"fmt"
 	"slices"
 	"testing"
@@ -164,6 +166,22 @@ func TestAnAnswerThatFailsIsGivenAgain(t *testing.T) {
 	}
 }
 
+func TestAnAnswerThatWasNeverFinalizedIsGivenAgain(t *testing.T) {
+	w := twoDeploys(t)
+	w.deployElsewhere(deployer.Deploy{ID: "image", Image: true, Finished: true, TarballVersion: "of the image"})
+	w.astro.fault = func(call string, after bool) error {
+		if call == "finalize" && !after {
+			return errKilled
+		}
+		return nil
+	}
+	w.requireOutcome(deployer.Failed, w.sync())
+	w.astro.fault = nil
+	w.requireOutcome(deployer.Deployed, w.sync())
+	require.Equal(t, w.shown(), w.live())
+	require.Equal(t, []string{"image"}, w.record().Answered)
+}
+
 func TestASupersededDeployIsAlwaysDeployedOver(t *testing.T) {
 	for _, setting := range []string{deployer.Heal, deployer.Redeploy, deployer.Report} {
 		w := twoDeploys(t)
@@ -291,4 +309,64 @@ func TestStatusTellsOfDrift(t *testing.T) {
 	require.Contains(t, s.Drift, "a DAG-only deploy from elsewhere (id of theirs)")
 	require.Contains(t, w.requireOutcome(deployer.Unchanged, w.route.Plan(context.Background())).Reason, "id of theirs")
 	require.Equal(t, "theirs", w.astro.desired)
+}
+
+func TestAFailedFirstDeploy(t *testing.T) {
+	for name, before := range map[string]string{"nothing before": "", "somebody's before": "theirs"} {
+		t.Run(name, func(t *testing.T) {
+			w := newWorld(t)
+			w.put("dags/1.py", "1")
+			if before != "" {
+				w.foreign(before)
+				w.route.ReplaceExisting = true
+			}
+			w.requireOutcome(deployer.Deployed, w.sync())
+			w.failNewest()
+			w.astro.desired = before // Astro goes back
+			w.requireOutcome(deployer.Deployed, w.sync())
+			require.Equal(t, w.shown(), w.live())
+		})
+	}
+}
+
+func TestAFinalizeThatFailsForGoodIsNotRepeatedEveryMinute(t *testing.T) {
+	w := withDAGs(t, 1)
+	w.requireOutcome(deployer.Unchanged, w.sync())
+	w.put("dags/new.py", "refused")
+	w.astro.fault = func(call string, after bool) error {
+		if call == "finalize" && !after {
+			w.astro.deploys[0].Failed = true
+			return errors.New("the deploy has failed")
+		}
+		return nil
+	}
+	before := len(w.astro.deploys)
+	w.requireOutcome(deployer.Failed, w.sync())
+	w.requireOutcome(deployer.Failed, w.sync())
+	r := w.requireOutcome(deployer.Held, w.sync())
+	require.Contains(t, r.Reason, "of the same files ended FAILED at Astro")
+	for range 10 {
+		w.sync()
+	}
+	require.LessOrEqual(t, len(w.astro.deploys)-before, 4, "in 13 minutes")
+
+	w.put("dags/new.py", "repaired")
+	w.astro.fault = nil
+	w.requireOutcome(deployer.Deployed, w.sync())
+}
+
+func TestARecordWithAStrangeCountOfFailures(t *testing.T) {
+	for _, tries := range []int{-1, 0, 1 << 40} {
+		w := withDAGs(t, 1)
+		w.failNewest()
+		w.overwrite("prod/record.json", func(content []byte) []byte {
+			var record map[string]any
+			require.NoError(t, json.Unmarshal(content, &record))
+			record["failed"] = map[string]any{"tries": tries, "at": epoch}
+			content, err := json.Marshal(record)
+			require.NoError(t, err)
+			return content
+		})
+		w.sync()
+	}
 }

@@ -26,9 +26,12 @@ func (b *planner) guardRemovals(paths []string) {
 		bySource[f.Source] = append(bySource[f.Source], p)
 	}
 	b.plan.approved = sortedKeys(approved)
-	b.plan.letGo = len(b.plan.removed)
+	nothingLeft := len(b.plan.items) == 0 && !b.AllowEmpty
 	for _, source := range sortedKeys(bySource) {
 		message := b.massRemoval(source, len(bySource[source]), approved[source])
+		if message == "" && nothingLeft {
+			message = "nothing else would be left; dagbucket approve lets it go"
+		}
 		for _, p := range bySource[source] {
 			if message != "" {
 				b.keep(p, b.live[p].Key, reasonRemoval, message)
@@ -129,9 +132,6 @@ func (x *run) guardEmpty() error {
 		if n := keptOf[url]; n > 0 {
 			return held(fmt.Sprintf("%s is empty, and its %d live files stay: %s", url, n, repair))
 		}
-	}
-	if len(x.plan.items) == 0 && len(x.plan.removed) > x.plan.letGo && !x.AllowEmpty {
-		return held(fmt.Sprintf("nothing would be left of the %d live files: %s", len(x.plan.removed), repair))
 	}
 	return nil
 }

@@ -254,6 +254,31 @@ func TestApproveLetsExactlyTheseGo(t *testing.T) {
 	require.Equal(t, w.shown(), w.live())
 }
 
+func TestWhatWasApprovedIsNoMeasureForTheRest(t *testing.T) {
+	w := withDAGs(t, 60)
+	w.deleteDAGs(0, 40)
+	w.requireOutcome(deployer.Unchanged, w.sync())
+	w.approve(40)
+	w.deleteDAGs(40, 55)
+	r := w.requireOutcome(deployer.Deployed, w.sync())
+	require.Len(t, r.Removed, 40)
+	require.Len(t, r.Kept, 15, "three quarters of the 20 that were to stay")
+}
+
+func TestLaterUploadsDoNotMakeAMassRemovalSmall(t *testing.T) {
+	w := withDAGs(t, 20)
+	w.deleteDAGs(0, 11)
+	w.requireOutcome(deployer.Unchanged, w.sync())
+	w.putDAGs(100, 150)
+	require.Len(t, w.requireOutcome(deployer.Deployed, w.sync()).Kept, 11)
+	w.clock.advance(48 * time.Hour)
+	w.putDAGs(150, 151)
+	require.Len(t, w.requireOutcome(deployer.Deployed, w.sync()).Kept, 11, "nor does time")
+	w.approve(11)
+	w.requireOutcome(deployer.Deployed, w.sync())
+	require.Equal(t, w.shown(), w.live())
+}
+
 func TestAnApprovalHoldsOnce(t *testing.T) {
 	w := withDAGs(t, 20)
 	w.deleteDAGs(0, 15)
@@ -396,27 +421,76 @@ func TestAnApprovalThatIsGone(t *testing.T) {
 	require.Len(t, w.requireOutcome(deployer.Deployed, w.sync()).Removed, 15)
 }
 
-func TestAnApprovalIsNotPruned(t *testing.T) {
-	w := withDAGs(t, 20)
-	w.route.KeepBundles = 1
-	w.deleteDAGs(0, 15)
+func TestAnApprovalHoldsForAnHour(t *testing.T) {
+	for name, c := range map[string]struct {
+		after time.Duration
+		kept  int
+	}{
+		"just in time": {state.ApprovalLife, 0}, "too late": {state.ApprovalLife + 1, 15},
+	} {
+		t.Run(name, func(t *testing.T) {
+			w := withDAGs(t, 20)
+			w.route.Clock = skewedClock{w.clock, 24 * time.Hour}
+			w.deleteDAGs(0, 15)
+			w.requireOutcome(deployer.Unchanged, w.sync())
+			w.approve(15)
+			w.clock.advance(c.after)
+			require.Len(t, w.event().Kept, c.kept)
+			require.Len(t, w.live(), 5+c.kept)
+			w.approve(c.kept)
+			w.sync()
+			require.Equal(t, w.shown(), w.live())
+		})
+	}
+}
+
+func TestASecondApprovalAddsToTheFirst(t *testing.T) {
+	w := withDAGs(t, 60)
+	w.route.MaxRemovedPercent = 20
+	w.deleteDAGs(0, 40)
 	w.requireOutcome(deployer.Unchanged, w.sync())
+	w.approve(40)
+	w.deleteDAGs(40, 55)
 	w.approve(15)
-	approved := "prod/manifests/" + w.record().Approved.Manifest + ".jsonl.gz"
-	w.astro.fault = failing("finalize") // the approval is still open
-	w.clock.advance(2 * time.Hour)
+	require.Len(t, w.requireOutcome(deployer.Deployed, w.sync()).Removed, 55)
+}
+
+func TestApprovedFilesNoLongerCountWhenALaterRunFinishes(t *testing.T) {
+	w := withDAGs(t, 100)
+	w.deleteDAGs(0, 80)
+	w.requireOutcome(deployer.Unchanged, w.sync())
+	w.approve(80)
+	w.astro.fault = failing("finalize") // it took effect
 	w.requireOutcome(deployer.Failed, w.sync())
 	w.astro.fault = nil
-	require.Contains(t, w.stateKeys(), approved)
-	w.clock.advance(2 * time.Hour)
-	w.sync()
-	require.Equal(t, w.shown(), w.live())
-	for range 2 {
-		w.clock.advance(2 * time.Hour)
-		w.put("dags/later.py", w.clock.Now().String())
-		w.requireOutcome(deployer.Deployed, w.sync())
+	w.requireOutcome(deployer.Unchanged, w.sync())
+	w.deleteDAGs(80, 81)
+	require.Len(t, w.requireOutcome(deployer.Deployed, w.sync()).Removed, 1)
+}
+
+func TestDamagedManifests(t *testing.T) {
+	damage := func(w *world, run string) {
+		w.overwrite("prod/manifests/"+run+".jsonl.gz", func(b []byte) []byte { return b[:len(b)/2] })
 	}
-	require.NotContains(t, w.stateKeys(), approved, "used up, it goes as all others do")
+	t.Run("of what is live", func(t *testing.T) {
+		w := withDAGs(t, 3)
+		damage(w, w.record().Live.Manifest)
+		w.putDAGs(3, 4)
+		w.requireOutcome(deployer.Held, w.sync())
+		require.Len(t, w.live(), 3, "nobody knows what would go")
+		w.approve(0)
+		w.requireOutcome(deployer.Deployed, w.sync())
+		require.Equal(t, w.shown(), w.live())
+	})
+	t.Run("of what was approved", func(t *testing.T) {
+		w := withDAGs(t, 20)
+		w.deleteDAGs(0, 15)
+		w.requireOutcome(deployer.Unchanged, w.sync())
+		w.approve(15)
+		damage(w, w.record().Approved.Manifest)
+		require.Len(t, w.requireOutcome(deployer.Unchanged, w.sync()).Kept, 15)
+		require.Contains(t, w.logs.String(), "approve it again")
+	})
 }
 
 func TestAnApprovalThatTwoMakeAtOnce(t *testing.T) {
@@ -443,4 +517,47 @@ func TestAMovedFileIsNoRemoval(t *testing.T) {
 	require.Equal(t, map[string]int{"s3://ml/": 20}, w.record().Live.Sources)
 	require.Len(t, w.live(), 20)
 	require.Nil(t, w.record().Hold(state.HeldBack))
+}
+
+func TestANewBucketThatIsEmptyRemovesNothing(t *testing.T) {
+	w := withDAGs(t, 5)
+	w.route.Sources = w.route.Sources[:0]
+	secondSource(w, 0)
+	require.Len(t, w.requireOutcome(deployer.Unchanged, w.sync()).Kept, 5)
+	w.approve(5)
+	w.requireOutcome(deployer.Deployed, w.sync())
+	require.Empty(t, w.live())
+}
+
+func TestKeptRemovalsStayKeptWhenOthersCome(t *testing.T) {
+	w := withDAGs(t, 100)
+	w.deleteDAGs(0, 60)
+	require.Len(t, w.requireOutcome(deployer.Unchanged, w.sync()).Kept, 60)
+	w.putDAGs(200, 220)
+	require.Len(t, w.requireOutcome(deployer.Deployed, w.sync()).Kept, 60)
+	w.putDAGs(220, 221)
+	require.Len(t, w.requireOutcome(deployer.Deployed, w.sync()).Kept, 60)
+	w.putDAGs(0, 60)
+	require.Empty(t, w.requireOutcome(deployer.Unchanged, w.sync()).Kept, "they are back")
+	require.Equal(t, w.shown(), w.live())
+}
+
+func TestAMountThatMovesRemovesNothing(t *testing.T) {
+	w := withDAGs(t, 100)
+	w.route.Sources[0].Mount = "ml"
+	w.requireOutcome(deployer.Deployed, w.sync())
+	w.putDAGs(100, 101)
+	w.requireOutcome(deployer.Deployed, w.sync())
+	require.Len(t, w.live(), 201)
+}
+
+func TestAnApprovalIsNoCoverForMore(t *testing.T) {
+	w := withDAGs(t, 100)
+	w.deleteDAGs(0, 60)
+	w.requireOutcome(deployer.Unchanged, w.sync())
+	w.approve(60)
+	w.deleteDAGs(60, 99)
+	r := w.requireOutcome(deployer.Deployed, w.sync())
+	require.Len(t, r.Removed, 60, "what was printed")
+	require.Len(t, r.Kept, 39)
 }

@@ -124,8 +124,8 @@ func (x *run) checkPaused() error {
 // overtaken has decided on an old view, and must not end so.
 func (x *run) recordFate(ctx context.Context, outcome Outcome, why error) error {
 	rec := x.stored.Clone() // without what this run only believes
-	if n := len(rec.Runs); n > 0 && rec.Runs[n-1].Outcome == string(outcome) && rec.Runs[n-1].Reason == why.Error() {
-		rec.Runs = rec.Runs[:n-1] // told once
+	if n := len(rec.Runs); n > 0 && rec.Runs[n-1].Outcome == string(outcome) {
+		rec.Runs = rec.Runs[:n-1] // in a row they take one line, or they would push everything else out
 	}
 	if outcome == Held && rec.Hold(state.Paused) == nil {
 		rec.SetHold(state.Hold{Kind: state.HeldBack, Reason: why.Error(), At: x.Clock.Now().UTC()})

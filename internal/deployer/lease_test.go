@@ -406,3 +406,14 @@ func TestARenewalThatFailsIsTriedAgain(t *testing.T) {
 	w.requireOutcome(deployer.Deployed, w.sync())
 	require.Contains(t, w.logs.String(), "could not renew the lease")
 }
+
+func TestASourceThatWasNeverListedIsNotCovered(t *testing.T) {
+	w := newWorld(t)
+	w.put("dags/1.py", "1")
+	uploaded := w.clock.Now()
+	w.requireOutcome(deployer.Deployed, w.sync())
+	w.clock.advance(time.Minute)
+	w.requireOutcome(deployer.Covered, w.event(uploaded))
+	w.route.Sources = append(w.route.Sources, deployer.Source{URL: "s3://other/", Bucket: membucket.New("other")})
+	w.requireOutcome(deployer.Unchanged, w.event(uploaded))
+}

@@ -30,7 +30,6 @@ type plan struct {
 	kept     []Note
 	leftOut  []Note
 	approved []string // sources of the removed paths that a person let go
-	letGo    int      // how many these paths are
 	guarded  map[string]state.Guarded
 	empty    map[string]bool // sources that show no file, by URL
 	bytes    int64

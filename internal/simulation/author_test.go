@@ -123,9 +123,8 @@ func (s *source) shown(l *listing) {
 	s.listings = append(s.listings, l)
 }
 
-// author does what authors do until the active time ends.
-func (s *source) author(name string) {
-	end := s.w.began.Add(activeTime)
+// author does what authors do until end.
+func (s *source) author(name string, end time.Time) {
 	for {
 		r := s.w.roll(name)
 		pause := between(r, time.Second, s.w.p.pace*2)

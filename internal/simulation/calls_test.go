@@ -189,6 +189,9 @@ func (b *simBucket) Put(ctx context.Context, key string, body io.Reader, when bu
 	}
 	err = b.a.call(ctx, b.String()+" put "+key, true, func(ctx context.Context) error {
 		stored, err := b.inner.Put(ctx, key, bytes.NewReader(content), when)
+		if err == nil && strings.HasSuffix(key, "record.json") {
+			b.a.wrote = time.Now()
+		}
 		if err == nil && strings.HasSuffix(key, "lease.json") {
 			var l struct {
 				Holder string

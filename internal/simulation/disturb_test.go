@@ -45,6 +45,7 @@ func (w *world) pause() {
 		w.log("pause: %v", err)
 		return
 	}
+	w.pausedAt = time.Now()
 	w.log("paused")
 	time.Sleep(between(w.roll("pause"), time.Second, 3*time.Minute))
 	if err := admin.route().Resume(context.Background()); err != nil {

@@ -31,7 +31,7 @@ var mutations = []mutation{
 	{"nobody rings", "state/lease.go", "t = Taken{Late: l.garbage || l.age > leaseLate}\n\t\treturn l.rung(), !l.Again && !l.garbage", "t = Taken{Late: l.garbage || l.age > leaseLate}\n\t\treturn l.rung(), false"}, // mut-no-bell
 	{"one listing is enough for a removal", "deployer/settle.go", "if wait <= 0 && len(missing) == 0 {", "if wait <= 0 {"},
 	{"the last listing alone removes", "deployer/settle.go", "v.doubtful = without(missing, x.missing(before))", "_ = before"},
-	{"no guard", "deployer/guard.go", "if gone <= b.MaxRemovedFiles || gone*100 <= b.MaxRemovedPercent*largest {", "if true {"},
+	{"no guard", "deployer/guard.go", "if gone <= b.MaxRemovedFiles || gone*100 <= b.MaxRemovedPercent*g.Largest {", "if true {"},
 	{"the guard forgets the last 24 hours", "state/record.go", "for _, s := range fresh(r.Sizes[source], now) {", "for _, s := range fresh(nil, now) {"},
 	{"an empty source is deployed", "deployer/guard.go", "if empty, configured := b.plan.empty[source]; configured && empty {", "if empty, configured := b.plan.empty[source]; configured && empty && b.AllowEmpty {"},
 	{"foreign DAGs are replaced", "deployer/guard.go", "if x.foreign && !x.mayReplace() {", "if false {"},
@@ -39,18 +39,18 @@ var mutations = []mutation{
 	{"after the bell the Deployment is not read again", "deployer/run.go", "if err := x.reconcile(ctx); err != nil { // step 3", "if x.result.Outcome == Deployed || x.result.Outcome == Unchanged {\n\t} else if err := x.reconcile(ctx); err != nil {"},                                                                                               // reading-bell-to-4
 	{"a run that fails drops the bell", "state/lease.go", "return lease{Again: true}, true", "return lease{}, true"},                                                                                                                                                                                                                                    // reading-fail-quiet
 	{"a run that fails rings its own lease alone", "state/lease.go", "\t\t\treturn lease{Again: true}, true\n\t\t}\n\t\treturn l.rung(), !l.Again && !l.garbage", "\t\t\treturn lease{Again: true}, true\n\t\t}\n\t\treturn l.rung(), false"},                                                                                                           // reading-ring-own
-	{"unchanged does not swap the record", "deployer/deploy.go", "x.addRun(&rec, Unchanged, x.drift)\n\terr := x.step(\"record\", func() error { return x.swap(ctx, rec) })", "x.addRun(&rec, Unchanged, x.drift)\n\tvar err error\n\tif x.record.Pending != nil {\n\t\terr = x.step(\"record\", func() error { return x.swap(ctx, rec) })\n\t}"},       // reading-no-swap
+	{"unchanged does not swap the record", "deployer/deploy.go", "if err := x.step(\"record\", func() error { return x.swapNaming(ctx, rec) }); err != nil {", "if x.record.Pending == nil {\n\t} else if err := x.step(\"record\", func() error { return x.swapNaming(ctx, rec) }); err != nil {"},       // reading-no-swap
 	{"the record is read again after the listing", "deployer/run.go", "if x.packed == nil || x.packed.same {", "if _, v, err := x.Store.ReadRecord(ctx); err == nil {\n\t\tx.version = v\n\t}\n\tif x.packed == nil || x.packed.same {"},                                                                                                                // mut-late-read
-	{"release ignores the bell", "state/lease.go", "again = mine && l.Again", "again = false"},                                                                                                                                                                                                                                                          // mut-release
+	{"release ignores the bell", "state/lease.go", "again = mine && (again || l.Again)", "again = false"},                                                                                                                                                                                                                                                          // mut-release
 	{"covered by the time of the deploy", "deployer/deploy.go", "d.Revision, d.Listed = x.view.revision, x.view.listed", "d.Revision, d.Listed = x.view.revision, time.Now().Add(time.Minute)"},                                                                                                                                                         // mut-start-finalize
-	{"no restart when the last swap fails", "deployer/deploy.go", "if err := x.step(\"record\", func() error { return x.swap(ctx, rec) }); err != nil {\n\t\treturn err", "if err := x.step(\"record\", func() error { return x.swap(ctx, rec) }); err != nil {\n\t\tif errors.Is(err, state.ErrOvertaken) {\n\t\t\treturn nil\n\t\t}\n\t\treturn err"}, // mut-no-restart
+	{"no restart when the last swap fails", "deployer/deploy.go", "if err := x.step(\"record\", func() error { return x.swap(ctx, rec) }); err != nil {\n\t\treturn err", "if err := x.step(\"record\", func() error { return x.swap(ctx, rec) }); err != nil {\n\t\tif err == state.ErrOvertaken {\n\t\t\treturn nil\n\t\t}\n\t\treturn err"}, // mut-no-restart
 	{"a superseded version stays live", "deployer/drift.go", "x.redeploy = true\n\t\tx.Log.Warn(\"a superseded deploy", "x.Log.Warn(\"a superseded deploy"},
 	{"covered does not look at the bell", "deployer/lease.go", "return !owed, err", "_ = owed\n\treturn true, err"},
 	{"a late holder covers", "state/lease.go", "|| l.Holder != \"\" && l.age > leaseLate, err", ", err"},
 	{"no quiet period", "deployer/settle.go", "return min(wait, x.QuietPeriod)", "return min(wait, 0)"},
 	{"approvals wait for the bucket", "deployer/run.go", "&& !x.foreign && x.record.Approved == nil", "&& !x.foreign"},
 	{"pauses are ignored", "deployer/hold.go", "if h == nil {", "if true {"},
-	{"what is live is deployed again", "deployer/pack.go", "x.packed.same = live != nil && live.Digest == x.packed.digest && !x.redeploy", "x.packed.same = false"},
+	{"what is live is deployed again", "deployer/pack.go", "x.packed.same = live != nil && live.Digest == x.packed.digest && !x.redeploy", "x.packed.same = live == nil && false"},
 	{"old bundles stay", "deployer/deploy.go", "x.logPrune(x.prune(ctx))", "x.logPrune(nil)"},
 }
 

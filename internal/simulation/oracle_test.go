@@ -122,13 +122,14 @@ func (o *oracle) finalized(a *actor, deployment, version string, was moment, lat
 	disturbed := a.start.Before(o.disturbed)
 	o.mu.Unlock()
 	if !hasFence || a.isDead() || disturbed || late > time.Second {
+		a.late = true
 		o.w.log("%s: excused: fence %v dead %v disturbed %v", a.name, hasFence, a.isDead(), disturbed)
 		return // the one exception: on its way when its run died or was overtaken
 	}
 	if live != nil && live.by != nil && live.deployment == deployment && s.began.Before(live.began) && was.record.Live != nil && was.record.Live.TarballVersion == was.desired {
 		o.w.violate("G2: %s of a listing at %s replaces one at %s", version, o.since(s.began), o.since(live.began))
 	}
-	if was.record.Hold(state.Paused) != nil {
+	if was.record.Hold(state.Paused) != nil && o.w.pausedAt.Before(a.wrote) {
 		o.w.violate("a paused route deploys %s", version)
 	}
 	o.checkNews(s, live, was)
@@ -378,6 +379,9 @@ func (o *oracle) bucketContents() map[string]string {
 // checkAnswered is G1 where nothing was lost and nobody died: everything is live without any reconcile.
 func (o *oracle) checkAnswered() {
 	rec := o.record()
+	if o.w.excused {
+		return
+	}
 	if rec.Live != nil && rec.Live.Listed.IsZero() {
 		return // a removal was left open when the wait had its end: that is for the reconcile
 	}

@@ -63,7 +63,7 @@ func (s *Store) TakeLease(ctx context.Context, run string) (Taken, error) {
 	err := s.changeLease(ctx, func(l seenLease) (lease, bool) {
 		switch {
 		case l.Holder == run && !l.garbage:
-			t = Taken{Held: true}
+			t = Taken{Held: true, Unclean: t.Unclean}
 			return lease{Holder: run, Again: l.Again}, true
 		case l.free():
 			t = Taken{Held: true, Unclean: l.garbage || l.Holder != "" || l.Again}
@@ -100,7 +100,7 @@ func (s *Store) RenewLease(ctx context.Context, run string) error {
 func (s *Store) ReleaseLease(ctx context.Context, run string) (again bool, err error) {
 	err = s.changeLease(ctx, func(l seenLease) (lease, bool) {
 		mine := l.Holder == run
-		again = mine && l.Again
+		again = mine && (again || l.Again) // a try before this one may have cleared the bell, and only its answer was lost
 		if again {
 			return lease{Holder: run}, true
 		}

@@ -173,12 +173,12 @@ func (c *Client) callWith(ctx context.Context, r request, token *apiToken, answe
 	// The transport is called directly, without http.Client: so no redirect is followed and no error prints a URL.
 	resp, err := c.transport.RoundTrip(req)
 	if err != nil {
-		return noAnswer(ctx, callCtx, r.op, r.timeout, token.secrets, err)
+		return noAnswer(ctx, callCtx, r.op, r.timeout, req.URL.Host, token.secrets, err)
 	}
 	body, err := readAnswer(resp)
 	switch {
 	case err != nil && resp.StatusCode == http.StatusOK:
-		return badAnswer(ctx, callCtx, r.op, r.timeout, token.secrets, err)
+		return badAnswer(ctx, callCtx, r.op, r.timeout, req.URL.Host, token.secrets, err)
 	case resp.StatusCode != http.StatusOK:
 		return c.refusal(r, token, resp, body)
 	}
@@ -223,23 +223,27 @@ func readAnswer(resp *http.Response) ([]byte, error) {
 	return body, err
 }
 
-// noAnswer is the error of a call that ended without an answer. ctx is the caller's, callCtx the call's own.
-func noAnswer(ctx, callCtx context.Context, op string, timeout time.Duration, s secrets, err error) error {
+// noAnswer is the error of a call that ended without an answer from host. ctx is the caller's, callCtx the call's own.
+func noAnswer(ctx, callCtx context.Context, op string, timeout time.Duration, host string, s secrets, err error) error {
 	switch {
 	case ctx.Err() != nil:
 		return &Error{Op: op, Problem: "interrupted", cause: context.Cause(ctx)}
 	case callCtx.Err() != nil:
 		return &Error{Op: op, Problem: fmt.Sprintf("no complete answer within %s", timeout), repeatable: true}
 	}
-	return &Error{Op: op, Problem: "no answer", repeatable: true, noEffect: neverSent(err), cause: s.causeOf(err)}
+	e := &Error{Op: op, Problem: "no answer", repeatable: true, noEffect: neverSent(err), cause: s.causeOf(err)}
+	if unreachable(err) {
+		e.Repair = "check that the function can reach " + host + " (DNS, VPC, proxy)"
+	}
+	return e
 }
 
 // badAnswer is the error of a call whose answer began well and could not be read to its end.
-func badAnswer(ctx, callCtx context.Context, op string, timeout time.Duration, s secrets, err error) error {
+func badAnswer(ctx, callCtx context.Context, op string, timeout time.Duration, host string, s secrets, err error) error {
 	if errors.Is(err, errTooLong) {
 		return &Error{Op: op, Problem: err.Error(), Repair: baseURLRepair, permanent: true}
 	}
-	return noAnswer(ctx, callCtx, op, timeout, s, fmt.Errorf("the answer broke off: %w", err))
+	return noAnswer(ctx, callCtx, op, timeout, host, s, fmt.Errorf("the answer broke off: %w", err))
 }
 
 const baseURLRepair = "check that ASTRO_API_URL is the Astro API's (https://api.astronomer.io/v1) and that no proxy answers in its place"

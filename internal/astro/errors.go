@@ -1,8 +1,10 @@
 package astro
 
 import (
+	"crypto/tls"
 	"errors"
 	"fmt"
+	"io"
 	"net"
 	"net/http"
 	"net/url"
@@ -27,6 +29,7 @@ type Error struct {
 	noEffect    bool          // the call surely changed nothing
 	retryAfter  time.Duration // what the answer asked to wait at least
 	cause       error
+	quiet       bool // Problem says what cause does
 }
 
 // Error says what was being done, what is wrong and what repairs it.
@@ -39,7 +42,7 @@ func (e *Error) Error() string {
 	if e.RequestID != "" {
 		b.WriteString(" (request " + e.RequestID + ")")
 	}
-	if e.cause != nil {
+	if e.cause != nil && !e.quiet {
 		b.WriteString(": " + e.cause.Error())
 	}
 	if e.Repair != "" {
@@ -133,6 +136,22 @@ func (s secrets) causeOf(err error) error {
 func neverSent(err error) bool {
 	var op *net.OpError
 	return errors.As(err, &op) && op.Op == "dial"
+}
+
+// brokenConnection reports whether err says that a connection was made and ended before the answer.
+func brokenConnection(err error) bool {
+	var op *net.OpError
+	if errors.As(err, &op) {
+		return op.Op == "read" || op.Op == "write" || op.Op == "readfrom"
+	}
+	return errors.Is(err, io.EOF) || errors.Is(err, io.ErrUnexpectedEOF) || errors.Is(err, net.ErrClosed)
+}
+
+// unreachable reports whether err says that host, or what speaks for it, is not there.
+func unreachable(err error) bool {
+	var lookup *net.DNSError
+	var notTLS tls.RecordHeaderError
+	return neverSent(err) || errors.As(err, &lookup) || errors.As(err, &notTLS)
 }
 
 func statusText(status int) string {

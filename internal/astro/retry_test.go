@@ -211,6 +211,20 @@ func TestLostFinalize(t *testing.T) {
 	}
 }
 
+// TestFinalizeWithoutTimeToFindOut: when the time runs out before the answer, there is nothing to tell but that.
+func TestFinalizeWithoutTimeToFindOut(t *testing.T) {
+	inBubble(t, astrotest.Options{}, func(t *testing.T, w *world) {
+		d, version := w.uploaded(t)
+		w.server.Inject(astrotest.Fault{Call: astrotest.Finalize, Hang: true, TakesEffect: true})
+		ctx, cancel := context.WithTimeout(t.Context(), 10*time.Second)
+		defer cancel()
+		err := w.Finalize(ctx, d.ID, version)
+		require.EqualError(t, err, "astro: finalize deploy "+d.ID+": it is not known whether it took effect; the next run finds out")
+		require.ErrorIs(t, err, context.DeadlineExceeded)
+		require.False(t, failure(t, err).Permanent())
+	})
+}
+
 // TestFinalizeShownByTheDeploymentOnly: no document says when the deploy itself shows that it was finalized.
 func TestFinalizeShownByTheDeploymentOnly(t *testing.T) {
 	inBubble(t, astrotest.Options{LiveAfter: time.Minute}, func(t *testing.T, w *world) {

@@ -3,7 +3,6 @@ package astro
 import (
 	"context"
 	"encoding/xml"
-	"errors"
 	"fmt"
 	"io"
 	"log/slog"
@@ -21,6 +20,8 @@ const (
 	// an expired URL is told as such and not as a connection that broke somewhere in a gigabyte.
 	askFirst = 1 << 20
 )
+
+const noProxy = "check that no proxy answers in the storage's place"
 
 // Upload stores the DAG bundle of a deploy with one PUT and returns the DAG tarball version that the storage gave it.
 // open begins reading the bundle, of size bytes; it is called again for each repeat, and its own errors are final.
@@ -75,20 +76,26 @@ func (u upload) once(ctx context.Context) (version string, err error) {
 			return "", &Error{Op: u.op, Problem: "the stored bundle cannot be read", permanent: isPermanent(readErr),
 				repeatable: !isPermanent(readErr), cause: u.secrets.causeOf(readErr)}
 		}
-		return "", noAnswer(ctx, putCtx, u.op, timeout, u.secrets, err)
+		return "", u.noAnswer(ctx, putCtx, timeout, err)
 	}
-	answer, readErr := readAnswer(resp)
 	if resp.StatusCode != http.StatusCreated {
+		answer, _ := readAnswer(resp)
 		return "", u.refusal(resp, answer)
 	}
-	if readErr != nil && !errors.Is(readErr, errTooLong) {
-		return "", noAnswer(ctx, putCtx, u.op, timeout, u.secrets, readErr)
-	}
+	_ = resp.Body.Close() // the header says it all
 	version = resp.Header.Get("x-ms-version-id")
 	if version == "" || len(version) > maxName || u.secrets.line(version, maxName) != version {
 		return "", &Error{Op: u.op, Problem: "the storage gave no usable version (x-ms-version-id)", Status: resp.StatusCode}
 	}
 	return version, nil
+}
+
+// noAnswer is the error of a PUT that ended without an answer.
+func (u upload) noAnswer(ctx, putCtx context.Context, timeout time.Duration, err error) error {
+	if putCtx.Err() == nil && brokenConnection(err) {
+		return &Error{Op: u.op, Problem: "the connection broke during the upload", repeatable: true, cause: u.secrets.causeOf(err), quiet: true}
+	}
+	return noAnswer(ctx, putCtx, u.op, timeout, u.target.Host, u.secrets, err)
 }
 
 // refusal turns the storage's answer other than 201 into an error. Its XML is read for the code only: the message
@@ -114,9 +121,10 @@ func (u upload) refusal(resp *http.Response, body []byte) error {
 		e.repeatable, e.retryAfter = true, retryAfter(resp.Header)
 	case status >= 200 && status < 300:
 		e.Problem += ", where 201 was expected"
+		e.Repair = noProxy
 	case status >= 300 && status < 400:
 		e.Problem += ": a redirect, which is not followed"
-		e.permanent = true
+		e.Repair, e.permanent = noProxy, true
 	case status == http.StatusBadRequest || status == http.StatusLengthRequired || status == http.StatusRequestEntityTooLarge:
 		e.permanent = true
 	}
@@ -188,7 +196,7 @@ func (u uploadURL) target(plainHTTP bool) (target *url.URL, hidden secrets, prob
 		return nil, nil, unusable + "it is malformed"
 	case target.Scheme == "http" && plainHTTP && plainLoopback(target):
 	case target.Scheme != "https":
-		return nil, nil, unusable + "it does not begin with https://"
+		return nil, nil, unusable + "it does not begin with https:// (plain http is only for a loopback host)"
 	}
 	hidden.add(raw, target.RawQuery, target.RequestURI())
 	for pair := range strings.SplitSeq(target.RawQuery, "&") {

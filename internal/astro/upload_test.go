@@ -3,12 +3,14 @@ package astro_test
 import (
 	"bufio"
 	"context"
+	"crypto/tls"
 	"fmt"
 	"io"
 	"net"
 	"net/http"
 	"strings"
 	"sync/atomic"
+	"syscall"
 	"testing"
 	"testing/synctest"
 	"time"
@@ -89,12 +91,12 @@ func storeOnce(listener net.Listener, line chan<- string) {
 
 func TestUploadURLRefused(t *testing.T) {
 	for name, test := range map[string]struct{ api, url, says string }{
-		"plain http":                    {"https://api.astronomer.io/v1", "http://blob.example.com/x?sig=hunter2", "does not begin with https://"},
-		"plain http to loopback":        {"https://api.astronomer.io/v1", "http://127.0.0.1/x?sig=hunter2", "does not begin with https://"},
-		"plain http from loopback":      {"http://127.0.0.1/v1", "http://blob.example.com/x?sig=hunter2", "does not begin with https://"},
-		"looks like loopback":           {"http://127.0.0.1/v1", "http://127.0.0.1.example.com/x?sig=hunter2", "does not begin with https://"},
-		"https loopback API, http blob": {"https://127.0.0.1/v1", "http://127.0.0.1/x?sig=hunter2", "does not begin with https://"},
-		"another scheme":                {"https://api.astronomer.io/v1", "ftp://blob.example.com/x?sig=hunter2", "does not begin with https://"},
+		"plain http":                    {"https://api.astronomer.io/v1", "http://blob.example.com/x?sig=hunter2", "does not begin with https:// (plain http is only for a loopback host)"},
+		"plain http to loopback":        {"https://api.astronomer.io/v1", "http://127.0.0.1/x?sig=hunter2", "does not begin with https:// (plain http is only for a loopback host)"},
+		"plain http from loopback":      {"http://127.0.0.1/v1", "http://blob.example.com/x?sig=hunter2", "does not begin with https:// (plain http is only for a loopback host)"},
+		"looks like loopback":           {"http://127.0.0.1/v1", "http://127.0.0.1.example.com/x?sig=hunter2", "does not begin with https:// (plain http is only for a loopback host)"},
+		"https loopback API, http blob": {"https://127.0.0.1/v1", "http://127.0.0.1/x?sig=hunter2", "does not begin with https:// (plain http is only for a loopback host)"},
+		"another scheme":                {"https://api.astronomer.io/v1", "ftp://blob.example.com/x?sig=hunter2", "does not begin with https:// (plain http is only for a loopback host)"},
 		"file":                          {"https://api.astronomer.io/v1", "file:///etc/passwd", "malformed"},
 		"no scheme":                     {"https://api.astronomer.io/v1", "blob.example.com/x?sig=hunter2", "malformed"},
 		"user in it":                    {"https://api.astronomer.io/v1", "https://me:hunter2@blob.example.com/x", "malformed"},
@@ -168,7 +170,8 @@ func TestUploadRefusals(t *testing.T) {
 		"no version":         {201, nil, "", "no usable version (x-ms-version-id)", false, 1},
 		"version with a tab": {201, http.Header{"X-Ms-Version-Id": {"a\tb"}}, "", "no usable version", false, 1},
 		"endless version":    {201, http.Header{"X-Ms-Version-Id": {strings.Repeat("1", 101)}}, "", "no usable version", false, 1},
-		"200":                {200, http.Header{"X-Ms-Version-Id": {"v1"}}, "", "201 was expected", false, 1},
+		"200":                {200, http.Header{"X-Ms-Version-Id": {"v1"}}, "", "HTTP 200 OK from the storage, where 201 was expected; check that no proxy answers in the storage's place", false, 1},
+		"redirect":           {307, http.Header{"Location": {"https://elsewhere.example"}}, "", "a redirect, which is not followed; check that no proxy answers in the storage's place", true, 1},
 		"wild code":          {400, http.Header{"X-Ms-Error-Code": {strings.Repeat("\x07<b>", 500)}}, "", "<b>", true, 1},
 	} {
 		t.Run(name, func(t *testing.T) {
@@ -189,6 +192,71 @@ func TestUploadRefusals(t *testing.T) {
 				require.Equal(t, test.puts, puts)
 				require.Less(t, len(err.Error()), 500)
 				require.NotRegexp(t, `[[:cntrl:]]`, err.Error())
+			})
+		})
+	}
+}
+
+// TestUploadDoesNotWaitForABody: the version is in the header of a 201.
+func TestUploadDoesNotWaitForABody(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		closed := false
+		w := newWorld(t, astrotest.Options{}, astro.Options{Transport: roundTripper(func(r *http.Request) (*http.Response, error) {
+			if r.Method != http.MethodPut {
+				return always(200, nil, createAnswer("https://blob.example.com/x?sig=1")).RoundTrip(r)
+			}
+			return &http.Response{StatusCode: 201, Header: http.Header{"X-Ms-Version-Id": {"v1"}}, Body: endlessBody{r.Context(), &closed}}, nil
+		})})
+		d, err := w.CreateDeploy(t.Context(), "")
+		require.NoError(t, err)
+		began := time.Now()
+		version, err := w.Upload(t.Context(), d, opens(archive), int64(len(archive)))
+		require.NoError(t, err)
+		require.Equal(t, "v1", version)
+		require.Zero(t, time.Since(began))
+		require.True(t, closed)
+	})
+}
+
+// endlessBody gives nothing before its context ends.
+type endlessBody struct {
+	ctx    context.Context
+	closed *bool
+}
+
+func (e endlessBody) Read([]byte) (int, error) { <-e.ctx.Done(); return 0, e.ctx.Err() }
+func (e endlessBody) Close() error             { *e.closed = true; return nil }
+
+func TestUploadOverABadNetwork(t *testing.T) {
+	op := func(name string, err error) error { return &net.OpError{Op: name, Net: "tcp", Err: err} }
+	const reach = "; check that the function can reach blob.example.com:444 (DNS, VPC, proxy)"
+	for name, test := range map[string]struct {
+		err  error
+		says string
+	}{
+		"reset":        {op("read", syscall.ECONNRESET), "the connection broke during the upload (tried 5 times)"},
+		"broken pipe":  {op("write", syscall.EPIPE), "the connection broke during the upload (tried 5 times)"},
+		"closed":       {op("readfrom", net.ErrClosed), "the connection broke during the upload (tried 5 times)"},
+		"no answer":    {io.EOF, "the connection broke during the upload (tried 5 times)"},
+		"unknown host": {op("dial", &net.DNSError{Err: "no such host", Name: "blob.example.com"}), "no answer (tried 5 times): dial tcp: lookup blob.example.com: no such host" + reach},
+		"refused":      {op("dial", syscall.ECONNREFUSED), "no answer (tried 5 times): dial tcp: connection refused" + reach},
+		"no TLS": {tls.RecordHeaderError{Msg: "first record does not look like a TLS handshake"},
+			"no answer (tried 5 times): tls: first record does not look like a TLS handshake" + reach},
+	} {
+		t.Run(name, func(t *testing.T) {
+			synctest.Test(t, func(t *testing.T) {
+				w := newWorld(t, astrotest.Options{}, astro.Options{Transport: roundTripper(func(r *http.Request) (*http.Response, error) {
+					if r.Method != http.MethodPut {
+						return always(200, nil, createAnswer("https://blob.example.com:444/x?sig=1")).RoundTrip(r)
+					}
+					return nil, test.err
+				})})
+				d, err := w.CreateDeploy(t.Context(), "")
+				require.NoError(t, err)
+				_, err = w.Upload(t.Context(), d, opens(archive), int64(len(archive)))
+				require.EqualError(t, err, "astro: upload the DAG bundle of deploy "+d.ID+": "+test.says)
+				require.ErrorIs(t, err, test.err)
+				require.False(t, failure(t, err).Permanent())
 			})
 		})
 	}

@@ -47,6 +47,7 @@ type Bucket interface {
 
 	// List returns every object whose key begins with prefix, byte for byte, or an error: never a part of them. The
 	// storage may be written to meanwhile; then the listing need not be a snapshot. No object at all is no error.
+	// An answer that is not surely the storage's is an error, and never an empty listing.
 	List(ctx context.Context, prefix string) (Listing, error)
 
 	// Open reads an object from offset (in bytes, at most its size) to its end. With a version it reads exactly

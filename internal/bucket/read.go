@@ -115,8 +115,11 @@ func (r *resumingReader) interrupted(err error) error {
 		}
 		err = io.ErrUnexpectedEOF
 	}
-	if cause := r.ctx.Err(); cause != nil && !errors.Is(err, cause) {
-		err = fmt.Errorf("%w (%w)", cause, err)
+	if cause := r.ctx.Err(); cause != nil {
+		if !errors.Is(err, cause) {
+			err = fmt.Errorf("%w, %w", err, cause)
+		}
+		err = fmt.Errorf("no complete answer by then (%w)", err)
 	}
 	// An error instead of the end, after the last byte, is a checksum that does not match: going on there would hide it.
 	if r.offset >= r.object.Size && r.object.Size > 0 || r.ctx.Err() != nil || r.tries >= resumes || final(err) {

@@ -53,7 +53,7 @@ func requireReport(t *testing.T, err error) {
 	lines := strings.Split(err.Error(), "\n")
 	require.Len(t, lines, 1+len(report.Problems), "one line a problem")
 	for _, line := range lines {
-		require.Less(t, len(line), 8_000)
+		require.Less(t, len(line), 16_000)
 		require.True(t, utf8.ValidString(line), "%q", line)
 		require.NotRegexp(t, `[[:cntrl:]]`, line)
 	}

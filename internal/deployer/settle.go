@@ -89,10 +89,7 @@ func (x *run) list(ctx context.Context) (*view, error) {
 		for i, s := range x.Sources {
 			g.Go(func() (err error) {
 				v.listings[i], err = s.Bucket.List(ctx, s.Prefix)
-				if err != nil {
-					return fmt.Errorf("listing %s: %w", s.URL, err)
-				}
-				return nil
+				return err
 			})
 		}
 		return g.Wait()

@@ -67,8 +67,9 @@ func TestNoJSONIsAnError(t *testing.T) {
 
 func TestMargin(t *testing.T) {
 	for name, c := range map[string]struct{ given, left time.Duration }{
-		"long":  {15 * time.Minute, 15*time.Minute - 10*time.Second},
-		"short": {10 * time.Second, 8 * time.Second},
+		"long":       {15 * time.Minute, 15*time.Minute - 10*time.Second},
+		"short":      {30 * time.Second, 24 * time.Second},
+		"very short": {10 * time.Second, 5 * time.Second},
 	} {
 		t.Run(name, func(t *testing.T) {
 			synctest.Test(t, func(t *testing.T) {

@@ -2,6 +2,9 @@ package realtest_test
 
 import (
 	"fmt"
+	"io/fs"
+	"os"
+	"path/filepath"
 	"strings"
 	"sync/atomic"
 	"testing"
@@ -65,6 +68,53 @@ func TestBucketContract(t *testing.T) {
 			}
 		},
 	})
+}
+
+// TestBucketCleanUp: an unfinished upload that began long ago goes; a younger one and those elsewhere stay.
+func TestBucketCleanUp(t *testing.T) {
+	dir, name := t.TempDir(), "cleanup"
+	gateway, err := realtest.StartVersitygw(dir)
+	require.NoError(t, err)
+	t.Cleanup(gateway.Stop)
+	direct := client(gateway.Endpoint, gateway.AccessKey, gateway.SecretKey)
+	_, err = direct.CreateBucket(t.Context(), &s3.CreateBucketInput{Bucket: &name})
+	require.NoError(t, err)
+	b := s3bucket.New(direct, name)
+	require.NoError(t, b.CleanUp(t.Context(), "prod/", 0), "of nothing")
+
+	for key, age := range map[string]time.Duration{"prod/bundles/old": 2 * time.Hour, "prod/bundles/young": 0, "other/old": 2 * time.Hour} {
+		begun, err := direct.CreateMultipartUpload(t.Context(), &s3.CreateMultipartUploadInput{Bucket: &name, Key: &key})
+		require.NoError(t, err)
+		_, err = direct.UploadPart(t.Context(), &s3.UploadPartInput{Bucket: &name, Key: &key, UploadId: begun.UploadId, PartNumber: aws.Int32(1), Body: strings.NewReader("x")})
+		require.NoError(t, err)
+		ageUpload(t, dir, *begun.UploadId, age)
+	}
+	unfinished := func() (keys []string) {
+		uploads, err := direct.ListMultipartUploads(t.Context(), &s3.ListMultipartUploadsInput{Bucket: &name})
+		require.NoError(t, err)
+		for _, u := range uploads.Uploads {
+			keys = append(keys, *u.Key)
+		}
+		return keys
+	}
+	require.Equal(t, []string{"other/old", "prod/bundles/old", "prod/bundles/young"}, unfinished())
+	require.NoError(t, b.CleanUp(t.Context(), "prod/", time.Hour))
+	require.Equal(t, []string{"other/old", "prod/bundles/young"}, unfinished())
+}
+
+// ageUpload makes an unfinished upload older: the server takes its age from the directory that it keeps it in.
+func ageUpload(t *testing.T, dir, uploadID string, age time.Duration) {
+	t.Helper()
+	found := 0
+	began := time.Now().Add(-age)
+	require.NoError(t, filepath.WalkDir(dir, func(path string, entry fs.DirEntry, err error) error {
+		if err != nil || entry.Name() != uploadID {
+			return err
+		}
+		found++
+		return os.Chtimes(path, began, began)
+	}))
+	require.Equal(t, 1, found)
 }
 
 func TestWrongAccessKey(t *testing.T) {

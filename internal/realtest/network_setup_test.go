@@ -195,6 +195,10 @@ func createDeploy(r *http.Request) bool {
 func listing(r *http.Request) bool {
 	return r.Method == http.MethodGet && r.URL.Query().Has("list-type")
 }
+func secondPage(r *http.Request) bool { return listing(r) && r.URL.Query().Has("continuation-token") }
+func beginUpload(r *http.Request) bool {
+	return r.Method == http.MethodPost && r.URL.Query().Has("uploads")
+}
 func secondPart(r *http.Request) bool { return r.URL.Query().Get("partNumber") == "2" }
 func changing(r *http.Request) bool   { return r.Method != http.MethodGet }
 
@@ -251,20 +255,31 @@ func endless(status int) answer {
 func trickles(status int) answer {
 	return func(w http.ResponseWriter, r *http.Request, _ http.Handler) {
 		_, _ = io.Copy(io.Discard, r.Body)
-		w.Header().Set("x-ms-version-id", "2026-01-01T00:00:00.0000000Z")
-		w.WriteHeader(status)
-		tick := time.NewTicker(100 * time.Millisecond)
-		defer tick.Stop()
-		for {
-			_, _ = io.WriteString(w, " ")
-			_ = http.NewResponseController(w).Flush()
-			select {
-			case <-tick.C:
-			case <-r.Context().Done():
-				return
-			}
+		trickle(w, r, status)
+	}
+}
+
+func trickle(w http.ResponseWriter, r *http.Request, status int) {
+	w.WriteHeader(status)
+	tick := time.NewTicker(100 * time.Millisecond)
+	defer tick.Stop()
+	for {
+		_, _ = io.WriteString(w, " ")
+		_ = http.NewResponseController(w).Flush()
+		select {
+		case <-tick.C:
+		case <-r.Context().Done():
+			return
 		}
 	}
+}
+
+// takesEffectAndTrickles carries the request out; the body of its answer does not end.
+func takesEffectAndTrickles(w http.ResponseWriter, r *http.Request, server http.Handler) {
+	recorded := httptest.NewRecorder()
+	server.ServeHTTP(recorded, r)
+	w.Header().Set("x-ms-version-id", recorded.Header().Get("x-ms-version-id"))
+	trickle(w, r, recorded.Code)
 }
 
 func (n *network) redirects(status int) answer {

@@ -36,6 +36,7 @@ type networkCase struct {
 	name   string
 	broken func(*network)
 	passes bool // in the middle of the run
+	files  int  // small ones; 0: smallFiles
 	large  int  // bytes of the large file; 0: largeFile
 	want   string
 	says   string // in the reason
@@ -50,7 +51,7 @@ var storeFaults = []networkCase{
 	{name: "reset in an upload", want: again, says: "cannot write s3://acme-state/prod/bundles/", broken: func(n *network) {
 		n.store.resetsAfter(100000, up)
 	}},
-	{name: "listing cut short", want: again, says: "cannot list s3://acme-dags/dags/", broken: func(n *network) { n.store.cutsAfter(8000, down) }},
+	{name: "listing cut short", want: again, says: "cannot list s3://acme-dags/dags/: the answer broke off (tried 5 times)", broken: func(n *network) { n.store.cutsAfter(8000, down) }},
 	{name: "download cut short", want: deploys, broken: func(n *network) { n.store.cutsAfter(100000, down) }},
 	{name: "upload cut short", want: again, says: "cannot write s3://acme-state/prod/bundles/", broken: func(n *network) {
 		n.store.cutsAfter(100000, up)
@@ -64,15 +65,21 @@ var storeFaults = []networkCase{
 		n.store.answers(after(secondPart, all), hangs)
 	}},
 	{name: "writes hang", want: again, says: "time ran out", broken: func(n *network) { n.store.answers(changing, hangs) }},
-	{name: "listing is HTML", want: held, says: "s3://acme-dags/dags/", broken: func(n *network) { n.store.answers(listing, portal(http.StatusOK)) }},
-	{name: "listing is empty", want: held, says: "s3://acme-dags/dags/", broken: func(n *network) { n.store.answers(listing, empty(http.StatusOK)) }},
+	{name: "listing is HTML", want: again, says: "cannot list s3://acme-dags/dags/", broken: func(n *network) { n.store.answers(listing, portal(http.StatusOK)) }},
+	{name: "listing is empty", want: again, says: "cannot list s3://acme-dags/dags/", broken: func(n *network) { n.store.answers(listing, empty(http.StatusOK)) }},
+	{name: "second page is HTML", want: again, says: "cannot list s3://acme-dags/dags/", files: 1100, broken: func(n *network) {
+		n.store.answers(secondPage, portal(http.StatusOK))
+	}},
+	{name: "uploads are answered in HTML", want: again, says: "cannot write s3://acme-state/prod/", large: 14 << 20, broken: func(n *network) {
+		n.store.answers(beginUpload, portal(http.StatusOK))
+	}},
 	{name: "listing never ends", want: again, says: "cannot list s3://acme-dags/dags/", broken: func(n *network) {
 		n.store.answers(listing, trickles(http.StatusOK))
 	}},
-	{name: "all is HTML", want: reported, says: "s3://acme-state/prod/record.json", broken: func(n *network) {
+	{name: "all is HTML", want: again, says: "check that no proxy answers in the storage's place", broken: func(n *network) {
 		n.store.answers(all, portal(http.StatusOK))
 	}},
-	{name: "all is HTML, 502", want: again, says: "cannot read s3://acme-state/prod/", broken: func(n *network) {
+	{name: "all is HTML, 502", want: again, says: "HTTP 502 Bad Gateway from the storage (tried 5 times)", broken: func(n *network) {
 		n.store.answers(all, portal(http.StatusBadGateway))
 	}},
 	{name: "reset for a while", passes: true, want: deploys, broken: func(n *network) { n.store.toxic("reset_peer", `"timeout":0`, down) }},
@@ -88,10 +95,10 @@ var astroFaults = []networkCase{
 	}},
 	{name: "reset at once", want: again, says: "reset by peer", broken: func(n *network) { n.astro.toxic("reset_peer", `"timeout":0`, down) }},
 	{name: "reset in an answer", want: again, says: "the answer broke off", broken: func(n *network) { n.astro.resetsAfter(700, down) }},
-	{name: "reset in the upload", want: again, says: "astro: upload", broken: func(n *network) { n.astro.resetsAfter(100000, up) }},
+	{name: "reset in the upload", want: again, says: "the connection broke during the upload (tried 5 times)", broken: func(n *network) { n.astro.resetsAfter(100000, up) }},
 	{name: "answer cut in its header", want: again, says: "no answer", broken: func(n *network) { n.astro.cutsAfter(30, down) }},
 	{name: "answer cut short", want: again, says: "the answer broke off", broken: func(n *network) { n.astro.cutsAfter(700, down) }},
-	{name: "upload cut short", want: again, says: "astro: upload", broken: func(n *network) { n.astro.cutsAfter(100000, up) }},
+	{name: "upload cut short", want: again, says: "the connection broke during the upload (tried 5 times)", broken: func(n *network) { n.astro.cutsAfter(100000, up) }},
 	{name: "slow close", want: deploys, broken: func(n *network) { n.astro.toxic("slow_close", `"delay":3000`, up, down) }},
 	{name: "silent", want: again, says: "time ran out: astro: read Deployment", broken: func(n *network) {
 		n.astro.toxic("timeout", `"timeout":0`, down)
@@ -129,23 +136,23 @@ var astroFaults = []networkCase{
 	{name: "endless error", want: again, says: "HTTP 503", broken: func(n *network) { n.astro.answers(all, endless(http.StatusServiceUnavailable)) }},
 	{name: "trickles", want: again, says: "time ran out", broken: func(n *network) { n.astro.answers(all, trickles(http.StatusOK)) }},
 	{name: "create trickles", want: again, says: "time ran out", broken: func(n *network) { n.astro.answers(createDeploy, trickles(http.StatusOK)) }},
-	{name: "upload's answer trickles", want: again, says: "time ran out", broken: func(n *network) {
-		n.astro.answers(call("PUT", "/blobs/"), trickles(http.StatusCreated))
+	{name: "upload's answer trickles", want: deploys, broken: func(n *network) {
+		n.astro.answers(call("PUT", "/blobs/"), takesEffectAndTrickles)
 	}},
 	{name: "redirects", want: reported, says: "a redirect", broken: func(n *network) { n.astro.answers(all, n.redirects(http.StatusFound)) }},
 	{name: "create redirects", want: reported, says: "a redirect", broken: func(n *network) {
 		n.astro.answers(createDeploy, n.redirects(http.StatusTemporaryRedirect))
 	}},
-	{name: "upload redirects", want: reported, says: "a redirect", broken: func(n *network) {
+	{name: "upload redirects", want: reported, says: "a redirect, which is not followed; check that no proxy", broken: func(n *network) {
 		n.astro.answers(call("PUT", "/blobs/"), n.redirects(http.StatusTemporaryRedirect))
 	}},
-	{name: "upload URL is plain http", want: reported, says: "https://", broken: func(n *network) {
+	{name: "upload URL is plain http", want: reported, says: "https:// (plain http is only for a loopback host)", broken: func(n *network) {
 		n.astro.answers(createDeploy, uploadTo("http://storage.example"))
 	}},
-	{name: "upload host is unknown", want: again, says: "astro: upload", broken: func(n *network) {
+	{name: "upload host is unknown", want: again, says: "check that the function can reach storage.invalid (DNS, VPC, proxy)", broken: func(n *network) {
 		n.astro.answers(createDeploy, uploadTo("https://storage.invalid"))
 	}},
-	{name: "upload host speaks no TLS", want: again, says: "astro: upload", broken: func(n *network) {
+	{name: "upload host speaks no TLS", want: again, says: "check that the function can reach 127.0.0.1", broken: func(n *network) {
 		n.astro.answers(createDeploy, uploadTo("https://"+n.astro.address))
 	}},
 	{name: "reset for a while", passes: true, want: deploys, broken: func(n *network) { n.astro.toxic("reset_peer", `"timeout":0`, down) }},
@@ -182,7 +189,7 @@ func TestNetworkFaults(t *testing.T) {
 // run lets the payload come from a queue or directly, and fills in the case's row of the table.
 func (c networkCase) run(t *testing.T, queued bool, row *string) {
 	n := newNetwork(t)
-	for i := range smallFiles {
+	for i := range max(c.files, smallFiles) {
 		n.put(fmt.Sprintf("dags/small-%02d.py", i), fmt.Sprint("small ", i))
 	}
 	n.requireDeploy(queued)

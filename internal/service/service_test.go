@@ -135,7 +135,7 @@ func TestOnlyWhatMayPassComesAgain(t *testing.T) {
 	report := w.service.Handle(t.Context(), batch)
 	require.Equal(t, []int{1, 2, 3}, report.Failed)
 	require.Equal(t, deployer.Failed, report.Results[0].Outcome)
-	require.Contains(t, report.Results[0].Reason, "listing s3://ml/")
+	require.Contains(t, report.Results[0].Reason, "mem://ml: list")
 	require.Equal(t, deployer.Deployed, report.Results[1].Outcome)
 
 	w.buckets["ml"].Fault = func(membucket.Op, string, bool) error { return bucket.ErrDenied }

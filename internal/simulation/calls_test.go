@@ -60,7 +60,8 @@ func (a *actor) call(ctx context.Context, what string, effect bool, do func(cont
 	r := a.w.roll(a.name, what)
 	delay := between(r, time.Millisecond, 200*time.Millisecond)
 	if r.Float64() < a.w.p.stall && !a.sure && !a.w.isCalm() {
-		a.freeze(between(r, 20*time.Second, 170*time.Second))
+		delay = between(r, 20*time.Second, 170*time.Second)
+		a.freeze(delay)
 	}
 	f := a.fate(r, effect)
 	if err := a.pass(ctx, delay); err != nil {
@@ -103,12 +104,16 @@ func (a *actor) failure(what string) error {
 	return errFault
 }
 
-// freeze stops all of a process for a while: it misses its renewals, too.
+// freeze stops all of a process for a while: it misses its renewals, too. What it does at this very instant, in no certain order, is
+// not stopped.
 func (a *actor) freeze(d time.Duration) {
 	a.w.log("%s is frozen for %s", a.name, d)
 	a.mu.Lock()
 	defer a.mu.Unlock()
-	a.frozen = time.Now().Add(d)
+	if until := time.Now().Add(d); until.After(a.frozen) {
+		a.frozen = until
+	}
+	a.frozenAt = time.Now()
 }
 
 // pass lets time pass for a call.
@@ -117,7 +122,7 @@ func (a *actor) pass(ctx context.Context, d time.Duration) error {
 		return errKilled
 	}
 	a.mu.Lock()
-	if thaw := time.Until(a.frozen); thaw > 0 {
+	if thaw := time.Until(a.frozen); thaw > d && time.Now().After(a.frozenAt) {
 		d += thaw
 	}
 	a.mu.Unlock()
@@ -250,8 +255,18 @@ func (s *simAstro) Create(ctx context.Context, description string) (d deployer.D
 }
 
 func (s *simAstro) Upload(ctx context.Context, d deployer.Deploy, open func(context.Context) (io.ReadCloser, error), size int64) (version string, err error) {
+	// The client would open it, and repeat with pauses by chance: a seed must be a schedule.
+	body, err := open(ctx)
+	if err != nil {
+		return "", err
+	}
+	content, err := io.ReadAll(body)
+	if err != nil {
+		return "", err
+	}
+	read := func(context.Context) (io.ReadCloser, error) { return io.NopCloser(bytes.NewReader(content)), nil }
 	err = s.a.call(ctx, "astro upload", false, func(ctx context.Context) error {
-		if version, err = s.inner.Upload(ctx, d, open, size); err == nil {
+		if version, err = s.inner.Upload(ctx, d, read, size); err == nil {
 			s.a.w.oracle.uploaded(s.a, s.deployment, version, d.Description)
 		}
 		return err

@@ -206,6 +206,7 @@ type actor struct {
 	uploaded map[string]*set
 	looked   time.Time     // at the Deployment
 	frozen   time.Time     // until then
+	frozenAt time.Time     // since then
 	wrote    time.Time     // the record
 	late     bool          // it finalized after it was overtaken
 	skew     time.Duration // of its local clock

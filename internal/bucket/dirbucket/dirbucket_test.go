@@ -88,6 +88,36 @@ func filesIn(t *testing.T, dir string) []string {
 	return found
 }
 
+// TestCleanUp: a temporary file that nobody has written to for long goes; all else stays.
+func TestCleanUp(t *testing.T) {
+	dir := t.TempDir()
+	write := func(name string, age time.Duration) {
+		name = filepath.Join(dir, filepath.FromSlash(name))
+		require.NoError(t, os.MkdirAll(filepath.Dir(name), 0o755))
+		require.NoError(t, os.WriteFile(name, []byte("x"), 0o600))
+		written := time.Now().Add(-age)
+		require.NoError(t, os.Chtimes(name, written, written))
+	}
+	const old, young = 2 * time.Hour, time.Minute
+	write("prod/.dagbucket-1.tmp", old)
+	write("prod/bundles/.dagbucket-2.tmp", old)
+	staying := []string{"other/.dagbucket-3.tmp", "prod/.dagbucket-4", "prod/bundle.tmp", "prod/bundles/run.tar.gz", "production/.dagbucket-6.tmp"}
+	for _, name := range staying {
+		write(name, old)
+	}
+	write("prod/bundles/.dagbucket-5.tmp", young)
+	b := newBucket(t, dir)
+	require.NoError(t, b.CleanUp(t.Context(), "prod/", time.Hour))
+	require.ElementsMatch(t, append(staying, "prod/bundles/.dagbucket-5.tmp", "other", "prod", "prod/bundles", "production"), filesIn(t, dir))
+	require.NoError(t, b.CleanUp(t.Context(), "missing/", 0))
+
+	cancelled, cancel := context.WithCancel(t.Context())
+	cancel()
+	require.ErrorIs(t, b.CleanUp(cancelled, "prod/", 0), context.Canceled)
+	require.ErrorIs(t, newBucket(t, filepath.Join(dir, "missing")).CleanUp(t.Context(), "", 0), bucket.ErrNoBucket)
+	require.FileExists(t, filepath.Join(dir, "prod/bundles/.dagbucket-5.tmp"))
+}
+
 func TestNothingIsLeftBehind(t *testing.T) {
 	cancelled, cancel := context.WithCancel(t.Context())
 	for _, test := range []struct {

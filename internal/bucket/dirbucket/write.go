@@ -213,7 +213,9 @@ func (b *Bucket) CleanUp(ctx context.Context, prefix string, age time.Duration) 
 			return nil
 		}
 		if info, err := entry.Info(); err == nil && time.Since(info.ModTime()) >= age {
-			return root.Remove(name)
+			if err := root.Remove(name); err != nil && !errors.Is(err, fs.ErrNotExist) {
+				return b.explain(name, err)
+			}
 		}
 		return nil
 	})

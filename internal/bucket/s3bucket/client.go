@@ -64,8 +64,11 @@ func (c stallGuard) extend() error { return c.SetDeadline(time.Now().Add(stallTi
 func NewClient(cfg aws.Config, pathStyle bool) *s3.Client {
 	return s3.NewFromConfig(cfg, func(o *s3.Options) {
 		o.UsePathStyle = pathStyle
-		o.Retryer = retry.NewStandard(func(r *retry.StandardOptions) { r.MaxAttempts = attempts })
-		o.APIOptions = append(o.APIOptions, countRequests)
+		o.Retryer = retry.NewStandard(func(r *retry.StandardOptions) {
+			r.MaxAttempts = attempts
+			r.Retryables = append(r.Retryables, retry.IsErrorRetryableFunc(retryBrokenAnswer))
+		})
+		o.APIOptions = append(o.APIOptions, countRequests, keepLastFailure, refuseForeignParts)
 		o.DisableLogOutputChecksumValidationSkipped = true
 	})
 }

@@ -2,12 +2,15 @@ package s3bucket
 
 import (
 	"context"
+	"crypto/tls"
 	"errors"
 	"fmt"
 	"net"
 	"net/http"
+	"net/url"
 	"strings"
 
+	"github.com/aws/aws-sdk-go-v2/aws/retry"
 	awshttp "github.com/aws/aws-sdk-go-v2/aws/transport/http"
 	"github.com/aws/smithy-go"
 
@@ -16,7 +19,7 @@ import (
 
 // explain turns an SDK error into one line that names the object and, where one is known, the repair. permission is the
 // right that the call needs.
-func (b *Bucket) explain(verb, permission, key string, err error) error {
+func (b *Bucket) explain(ctx context.Context, verb, permission, key string, err error) error {
 	where := fmt.Sprintf("cannot %s s3://%s/%s", verb, b.name, key)
 	status, code, message, region := answerOf(err)
 	switch code {
@@ -46,10 +49,101 @@ func (b *Bucket) explain(verb, permission, key string, err error) error {
 		return fmt.Errorf("%s: %w: no valid AWS region is set: set AWS_REGION to the bucket's", where, bucket.ErrNoBucket)
 	case status == 0 && noCredentials(err):
 		return fmt.Errorf("%s: %w: no AWS credentials were found: set AWS_PROFILE or AWS_ACCESS_KEY_ID, or run with a role", where, bucket.ErrDenied)
-	case code != "" && message != "":
-		return fmt.Errorf("%s: %w", where, said{code + ": " + message, err})
 	}
-	return fmt.Errorf("%s: %w", where, innermost(err))
+	return fmt.Errorf("%s: %w", where, said{reason(ctx, err), withCause(ctx, err)})
+}
+
+// withCause adds the end of ctx to what the SDK made of it: an upload that could not be taken back either is reported as that alone.
+func withCause(ctx context.Context, err error) error {
+	if cause := ctx.Err(); cause != nil && !errors.Is(err, cause) {
+		return fmt.Errorf("%w (%w)", cause, err)
+	}
+	return err
+}
+
+// reason is the cause in the words of who reads it: nothing of what the SDK wraps around it but how often it tried.
+func reason(ctx context.Context, err error) string {
+	status, code, message, _ := answerOf(err)
+	spoken := code != "" && message != "" && !strings.EqualFold(code, strings.ReplaceAll(http.StatusText(status), " ", ""))
+	switch {
+	case spoken && code != "UnknownError":
+		return code + ": " + message + tries(err)
+	case status >= 300:
+		text := strings.TrimSpace(fmt.Sprintf("HTTP %d %s", status, http.StatusText(status))) + " from the storage" + tries(err)
+		if status < 400 {
+			text += ": " + noProxy
+		}
+		return text
+	case ctx.Err() != nil:
+		return interruption(ctx, err)
+	}
+	what, repair := networkReason(err)
+	if repair != "" {
+		repair = ": " + repair
+	}
+	return what + tries(err) + repair
+}
+
+// interruption is the reason where time ran out, or the caller had enough.
+func interruption(ctx context.Context, err error) string {
+	text := "no complete answer by then"
+	if errors.Is(ctx.Err(), context.Canceled) {
+		text = "it was cancelled before there was a complete answer"
+	}
+	var repeated interrupted
+	if errors.As(err, &repeated) {
+		text += "; the attempt before: " + reason(context.WithoutCancel(ctx), repeated.last)
+	}
+	return text
+}
+
+// networkReason is the reason of a call without an answer that makes sense. repair is "" where only time helps.
+func networkReason(err error) (what, repair string) {
+	var (
+		document *smithy.DeserializationError
+		lookup   *net.DNSError
+		notTLS   tls.RecordHeaderError
+		network  *net.OpError // names the host; the error inside does not
+	)
+	connects := errors.As(err, &network) && (network.Op == "dial" || network.Op == "proxyconnect")
+	switch {
+	case brokenAnswer(err):
+		return "the answer broke off", ""
+	case errors.As(err, &document):
+		return errForeign.Error(), ""
+	case errors.As(err, &lookup):
+		return oneLine(lookup.Error()), reach(err)
+	case errors.As(err, &notTLS), errors.Is(err, http.ErrSchemeMismatch):
+		return "the other side does not speak TLS", reach(err)
+	case connects:
+		return oneLine(network.Error()), reach(err)
+	case brokenConnection(err):
+		return "the connection broke", ""
+	case network != nil:
+		return oneLine(network.Error()), ""
+	}
+	return oneLine(innermost(err).Error()), ""
+}
+
+// reach is the repair where no connection was made.
+func reach(err error) string {
+	host := "the storage"
+	var request *url.Error
+	if errors.As(err, &request) {
+		if endpoint, err := url.Parse(request.URL); err == nil && endpoint.Host != "" {
+			host = endpoint.Host
+		}
+	}
+	return "check that the function can reach " + host + " (DNS, VPC, proxy)"
+}
+
+// tries tells how often the SDK tried before it gave up.
+func tries(err error) string {
+	var all *retry.MaxAttemptsError
+	if errors.As(err, &all) && all.Attempt > 1 {
+		return fmt.Sprintf(" (tried %d times)", all.Attempt)
+	}
+	return ""
 }
 
 // answerOf takes apart the storage's answer: zero values where there is none. The message is one short line, and the region
@@ -93,6 +187,11 @@ func invalidRange(err error) bool {
 	return errors.As(err, &api) && api.ErrorCode() == "InvalidRange"
 }
 
+func noSuchUpload(err error) bool {
+	var api smithy.APIError
+	return errors.As(err, &api) && api.ErrorCode() == "NoSuchUpload"
+}
+
 // noCredentials recognises the errors of the SDK's credential chain, which have no type of their own.
 func noCredentials(err error) bool {
 	text := err.Error()
@@ -115,22 +214,18 @@ type said struct {
 func (s said) Error() string { return s.text }
 func (s said) Unwrap() error { return s.err }
 
-// innermost strips what the SDK wraps around the cause: the operation, how many attempts were made. The chain stays.
+// innermost is the cause of an error, without the SDK's words around it; of several the first.
 func innermost(err error) error {
-	for _, cut := range []error{context.DeadlineExceeded, context.Canceled} {
-		if errors.Is(err, cut) {
-			return said{cut.Error(), err}
+	for {
+		next := errors.Unwrap(err)
+		if several, ok := err.(interface{ Unwrap() []error }); ok {
+			next = several.Unwrap()[0]
 		}
+		if next == nil {
+			return err
+		}
+		err = next
 	}
-	var network *net.OpError // names the host; the error inside does not
-	if errors.As(err, &network) {
-		return said{oneLine(network.Error()), err}
-	}
-	cause := err
-	for next := errors.Unwrap(cause); next != nil; next = errors.Unwrap(cause) {
-		cause = next
-	}
-	return said{oneLine(cause.Error()), err}
 }
 
 // oneLine is s without line breaks, cut where it gets long.

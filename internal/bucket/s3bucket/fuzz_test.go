@@ -18,13 +18,13 @@ func (f httpClient) Do(r *http.Request) (*http.Response, error) { return f(r) }
 // FuzzListing: whatever a storage answers, a listing is in strict order, or an error in one line; and it ends.
 func FuzzListing(f *testing.F) {
 	for _, document := range []string{
-		"<ListBucketResult>" + entry("a", "") + entry("b", "<StorageClass>GLACIER</StorageClass>") + "</ListBucketResult>",
-		"<ListBucketResult><EncodingType>url</EncodingType>" + entry("a%20b", "") + entry("a+c%FF", "") + entry("%zz", "") + "</ListBucketResult>",
-		"<ListBucketResult><IsTruncated>true</IsTruncated><NextContinuationToken>x</NextContinuationToken>" + entry("a", "") + "</ListBucketResult>",
-		"<ListBucketResult><IsTruncated>true</IsTruncated>" + entry("a", "") + "</ListBucketResult>",
-		"<ListBucketResult><Contents><Key>a</Key></Contents></ListBucketResult>", "<ListBucketResult><Contents><Key>b</Key><Size>x</Size></Contents></ListBucketResult>",
-		"<ListBucketResult>" + entry("b", "") + entry("a", "") + "</ListBucketResult>", "<ListBucketResult>" + entry("a&#10;b&#27;", "") + "</ListBucketResult>",
-		"", "<html>Sign in</html>", "<ListBucketResult>", strings.Repeat("<a>", 11_000), "{}", "<Error><Code>AccessDenied</Code><Message>no\nway</Message></Error>",
+		listHead + entry("dags/a", "") + entry("dags/b", "<StorageClass>GLACIER</StorageClass>") + "</ListBucketResult>",
+		listHead + "<EncodingType>url</EncodingType>" + entry("dags/a%20b", "") + entry("dags/a+c%FF", "") + entry("%zz", "") + "</ListBucketResult>",
+		listHead + "<IsTruncated>true</IsTruncated><NextContinuationToken>x</NextContinuationToken>" + entry("dags/a", "") + "</ListBucketResult>",
+		listHead + "<IsTruncated>true</IsTruncated>" + entry("dags/a", "") + "</ListBucketResult>",
+		listHead + "<Contents><Key>dags/a</Key></Contents></ListBucketResult>", listHead + "<Contents><Key>dags/b</Key><Size>x</Size></Contents></ListBucketResult>",
+		listHead + entry("dags/b", "") + entry("dags/a", "") + "</ListBucketResult>", listHead + entry("dags/a&#10;b&#27;", "") + "</ListBucketResult>",
+		"<ListBucketResult></ListBucketResult>", "", "<html>Sign in</html>", listHead, strings.Repeat("<a>", 11_000), "{}", "<Error><Code>AccessDenied</Code><Message>no\nway</Message></Error>",
 	} {
 		f.Add(200, document)
 		f.Add(403, document)
@@ -38,7 +38,7 @@ func FuzzListing(f *testing.F) {
 			listing, err := at("http://localhost", httpClient(func(r *http.Request) (*http.Response, error) {
 				body, answered := document, status
 				if requests++; requests > 10 {
-					body, answered = "<ListBucketResult></ListBucketResult>", 200
+					body, answered = listHead+"</ListBucketResult>", 200
 				}
 				return &http.Response{StatusCode: answered, Header: http.Header{"Content-Type": {"application/xml"}}, Body: io.NopCloser(strings.NewReader(body)), Request: r}, nil
 			})).List(t.Context(), "dags/")
@@ -50,6 +50,9 @@ func FuzzListing(f *testing.F) {
 				return
 			}
 			require.False(t, listing.Time.IsZero())
+			for _, o := range listing.Objects {
+				require.True(t, strings.HasPrefix(o.Key, "dags/") && o.Version != "" && o.Size >= 0, "%+v", o)
+			}
 			for i := 1; i < len(listing.Objects); i++ {
 				require.Less(t, listing.Objects[i-1].Key, listing.Objects[i].Key)
 			}

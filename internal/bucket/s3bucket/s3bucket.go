@@ -10,7 +10,6 @@ import (
 	"fmt"
 	"io"
 	"net/http"
-	"net/url"
 	"strings"
 	"time"
 
@@ -18,7 +17,6 @@ import (
 	"github.com/aws/aws-sdk-go-v2/aws/middleware"
 	"github.com/aws/aws-sdk-go-v2/feature/s3/transfermanager"
 	"github.com/aws/aws-sdk-go-v2/service/s3"
-	"github.com/aws/aws-sdk-go-v2/service/s3/types"
 	smithymiddleware "github.com/aws/smithy-go/middleware"
 
 	"github.com/dagbucket/dagbucket/internal/bucket"
@@ -60,54 +58,6 @@ func (b *Bucket) WithPageSize(keys int32) *Bucket {
 // String is the bucket's URL.
 func (b *Bucket) String() string { return "s3://" + b.name }
 
-// List implements bucket.Bucket. It asks for a thousand keys at a time.
-func (b *Bucket) List(ctx context.Context, prefix string) (bucket.Listing, error) {
-	pages := s3.NewListObjectsV2Paginator(b.client, &s3.ListObjectsV2Input{
-		Bucket: &b.name, Prefix: &prefix, MaxKeys: b.pageSize, EncodingType: types.EncodingTypeUrl, // XML cannot hold every key
-		OptionalObjectAttributes: []types.OptionalObjectAttributes{types.OptionalObjectAttributesRestoreStatus},
-	})
-	var listing bucket.Listing
-	last, began := "", time.Now()
-	for pages.HasMorePages() {
-		page, err := pages.NextPage(ctx)
-		if err != nil {
-			return bucket.Listing{}, b.explain("list", "s3:ListBucket", prefix, err)
-		}
-		if listing.Time.IsZero() {
-			// The answer may be dated long after what it shows; of whole seconds Date knows nothing anyway.
-			listing.Time = serverTime(page.ResultMetadata).Add(-time.Since(began).Truncate(time.Second))
-		}
-		for _, o := range page.Contents {
-			key, err := keyOf(page, o)
-			if err != nil || key <= last && last != "" {
-				return bucket.Listing{}, fmt.Errorf("s3://%s/%s: the storage does not list keys in order, or badly encoded: %q after %q", b.name, prefix, key, last)
-			}
-			last = key
-			listing.Objects = append(listing.Objects, bucket.Object{Key: key, Size: aws.ToInt64(o.Size), Version: aws.ToString(o.ETag),
-				Modified: aws.ToTime(o.LastModified).UTC(), Archived: archived(o)})
-		}
-	}
-	return listing, nil
-}
-
-// keyOf decodes a listed key; some servers that speak the protocol ignore what was asked for, and say so.
-func keyOf(page *s3.ListObjectsV2Output, o types.Object) (string, error) {
-	if page.EncodingType != types.EncodingTypeUrl {
-		return aws.ToString(o.Key), nil
-	}
-	return url.QueryUnescape(aws.ToString(o.Key))
-}
-
-// archived reports whether an object cannot be read at once. One that was restored still lists its old class. The archive
-// tiers of Intelligent-Tiering are not listed: there Open says it.
-func archived(o types.Object) bool {
-	switch o.StorageClass {
-	case types.ObjectStorageClassGlacier, types.ObjectStorageClassDeepArchive:
-		return o.RestoreStatus == nil || o.RestoreStatus.RestoreExpiryDate == nil
-	}
-	return false
-}
-
 func serverTime(m smithymiddleware.Metadata) time.Time {
 	if t, ok := middleware.GetServerTime(m); ok {
 		return t.UTC()
@@ -129,7 +79,12 @@ func (b *Bucket) Open(ctx context.Context, key, version string, offset int64) (*
 		return b.openAtEnd(ctx, in, offset)
 	}
 	if err != nil {
-		return nil, b.explainRead(in, err)
+		return nil, b.explainRead(ctx, in, err)
+	}
+	etag, err := b.served(in, out.ETag)
+	if err != nil {
+		_ = out.Body.Close()
+		return nil, err
 	}
 	size := aws.ToInt64(out.ContentLength)
 	if offset > 0 {
@@ -139,7 +94,7 @@ func (b *Bucket) Open(ctx context.Context, key, version string, offset int64) (*
 			return nil, fmt.Errorf("s3://%s/%s: the storage was asked for bytes from %d on and sent others", b.name, key, offset)
 		}
 	}
-	object := bucket.Object{Key: key, Size: size, Version: aws.ToString(out.ETag), Modified: aws.ToTime(out.LastModified).UTC()}
+	object := bucket.Object{Key: key, Size: size, Version: etag, Modified: aws.ToTime(out.LastModified).UTC()}
 	return &bucket.Body{ReadCloser: out.Body, Object: object, Now: serverTime(out.ResultMetadata)}, nil
 }
 
@@ -147,17 +102,33 @@ func (b *Bucket) Open(ctx context.Context, key, version string, offset int64) (*
 func (b *Bucket) openAtEnd(ctx context.Context, in *s3.GetObjectInput, offset int64) (*bucket.Body, error) {
 	out, err := b.client.HeadObject(ctx, &s3.HeadObjectInput{Bucket: in.Bucket, Key: in.Key, IfMatch: in.IfMatch})
 	if err != nil {
-		return nil, b.explainRead(in, err)
+		return nil, b.explainRead(ctx, in, err)
 	}
-	object := bucket.Object{Key: *in.Key, Size: aws.ToInt64(out.ContentLength), Version: aws.ToString(out.ETag), Modified: aws.ToTime(out.LastModified).UTC()}
+	etag, err := b.served(in, out.ETag)
+	if err != nil {
+		return nil, err
+	}
+	object := bucket.Object{Key: *in.Key, Size: aws.ToInt64(out.ContentLength), Version: etag, Modified: aws.ToTime(out.LastModified).UTC()}
 	if object.Size != offset {
 		return nil, fmt.Errorf("s3://%s/%s: offset %d is beyond its %d bytes", b.name, *in.Key, offset, object.Size)
 	}
 	return &bucket.Body{ReadCloser: http.NoBody, Object: object, Now: serverTime(out.ResultMetadata)}, nil
 }
 
-func (b *Bucket) explainRead(in *s3.GetObjectInput, err error) error {
-	err = b.explain("read", "s3:GetObject", *in.Key, err)
+// served is the version of an answer to a read. One without any is not the storage's, and could not be pinned.
+func (b *Bucket) served(in *s3.GetObjectInput, etag *string) (string, error) {
+	got, asked := aws.ToString(etag), aws.ToString(in.IfMatch)
+	switch {
+	case got == "":
+		return "", fmt.Errorf("cannot read s3://%s/%s: the answer is not an object (it has no ETag): %s", b.name, *in.Key, noProxy)
+	case asked != "" && strings.Trim(got, `"`) != strings.Trim(asked, `"`):
+		return "", fmt.Errorf("cannot read s3://%s/%s: %w", b.name, *in.Key, bucket.ErrChanged)
+	}
+	return got, nil
+}
+
+func (b *Bucket) explainRead(ctx context.Context, in *s3.GetObjectInput, err error) error {
+	err = b.explain(ctx, "read", "s3:GetObject", *in.Key, err)
 	if in.IfMatch != nil && errors.Is(err, bucket.ErrNotExist) {
 		err = fmt.Errorf("%w (%w)", bucket.ErrChanged, err)
 	}
@@ -184,29 +155,33 @@ func (b *Bucket) Put(ctx context.Context, key string, body io.Reader, when bucke
 	}
 	out, err := b.client.PutObject(ctx, in)
 	if err != nil {
-		err = b.explain("write", "s3:PutObject", key, err)
+		err = b.explain(ctx, "write", "s3:PutObject", key, err)
 		if errors.Is(err, bucket.ErrNotExist) { // nothing there to match
 			err = fmt.Errorf("%w (%w)", bucket.ErrChanged, err)
 		}
 		return "", err
 	}
-	return aws.ToString(out.ETag), nil
+	return b.stored(key, out.ETag)
+}
+
+// stored is the version of an answer to a write.
+func (b *Bucket) stored(key string, etag *string) (string, error) {
+	if aws.ToString(etag) == "" {
+		return "", fmt.Errorf("cannot write s3://%s/%s: the answer names no version (it has no ETag), so it is not known whether it was stored: %s", b.name, key, noProxy)
+	}
+	return *etag, nil
 }
 
 func (b *Bucket) stream(ctx context.Context, key string, from io.Reader) (string, error) {
 	body := &source{reader: from}
 	out, err := b.transfer.UploadObject(ctx, &transfermanager.UploadObjectInput{Bucket: &b.name, Key: &key, Body: body})
 	if err == nil {
-		return aws.ToString(out.ETag), nil
+		return b.stored(key, out.ETag)
 	}
 	if body.err != nil { // not the storage's, even where it speaks of another object of it
 		return "", fmt.Errorf("cannot write s3://%s/%s: %w", b.name, key, body.err)
 	}
-	// An upload that could not be taken back either is reported as that alone.
-	if cause := ctx.Err(); cause != nil && !errors.Is(err, cause) {
-		err = fmt.Errorf("%w (%w)", cause, err)
-	}
-	return "", b.explain("write", "s3:PutObject", key, err)
+	return "", b.explain(ctx, "write", "s3:PutObject", key, err)
 }
 
 // source is a body that remembers how it failed. It cannot seek: what the uploader does not seek it buffers, and so can
@@ -234,7 +209,7 @@ func (b *Bucket) Delete(ctx context.Context, key, version string) error {
 	if err == nil {
 		return nil
 	}
-	err = b.explain("delete", "s3:DeleteObject", key, err)
+	err = b.explain(ctx, "delete", "s3:DeleteObject", key, err)
 	if errors.Is(err, bucket.ErrNotExist) {
 		if version == "" {
 			return nil
@@ -249,8 +224,11 @@ func (b *Bucket) CleanUp(ctx context.Context, prefix string, age time.Duration) 
 	pages := s3.NewListMultipartUploadsPaginator(b.client, &s3.ListMultipartUploadsInput{Bucket: &b.name, Prefix: &prefix})
 	for pages.HasMorePages() {
 		page, err := pages.NextPage(ctx)
+		if noSuchUpload(err) { // some servers say so where there is none at all
+			return nil
+		}
 		if err != nil {
-			return b.explain("list the unfinished uploads", "s3:ListBucketMultipartUploads", prefix, err)
+			return b.explain(ctx, "list the unfinished uploads", "s3:ListBucketMultipartUploads", prefix, err)
 		}
 		now := serverTime(page.ResultMetadata)
 		for _, u := range page.Uploads {
@@ -258,11 +236,8 @@ func (b *Bucket) CleanUp(ctx context.Context, prefix string, age time.Duration) 
 				continue
 			}
 			in := &s3.AbortMultipartUploadInput{Bucket: &b.name, Key: u.Key, UploadId: u.UploadId}
-			if _, err := b.client.AbortMultipartUpload(ctx, in); err != nil {
-				err = b.explain("abort the unfinished upload", "s3:AbortMultipartUpload", aws.ToString(u.Key), err)
-				if !errors.Is(err, bucket.ErrNotExist) { // ended by itself meanwhile
-					return err
-				}
+			if _, err := b.client.AbortMultipartUpload(ctx, in); err != nil && !noSuchUpload(err) { // it may have ended by itself meanwhile
+				return b.explain(ctx, "abort the unfinished upload", "s3:AbortMultipartUpload", aws.ToString(u.Key), err)
 			}
 		}
 	}

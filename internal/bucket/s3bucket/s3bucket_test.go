@@ -161,6 +161,8 @@ func answer(document string) http.Handler {
 	})
 }
 
+const listHead = "<ListBucketResult><Name>acme</Name>"
+
 func entry(key, rest string) string {
 	return `<Contents><Key>` + key + `</Key><LastModified>2026-11-03T11:59:00.000Z</LastModified><ETag>"e"</ETag><Size>1</Size>` + rest + `</Contents>`
 }
@@ -180,7 +182,7 @@ func TestListedStorageClasses(t *testing.T) {
 		{"GLACIER", restored, false},
 	} {
 		t.Run(test.class+test.status, func(t *testing.T) {
-			listing, err := open(t, answer("<ListBucketResult>"+entry("a", "<StorageClass>"+test.class+"</StorageClass>"+test.status)+
+			listing, err := open(t, answer(listHead+entry("a", "<StorageClass>"+test.class+"</StorageClass>"+test.status)+
 				"</ListBucketResult>")).List(t.Context(), "")
 			require.NoError(t, err)
 			require.Equal(t, test.archived, listing.Objects[0].Archived)
@@ -193,7 +195,7 @@ func TestListedStorageClasses(t *testing.T) {
 
 func TestListedKeysAreDecodedOnlyIfEncoded(t *testing.T) {
 	for encoding, want := range map[string]string{"<EncodingType>url</EncodingType>": "a b+.py", "": "a+b%2B.py", "<EncodingType></EncodingType>": "a+b%2B.py"} {
-		listing, err := open(t, answer("<ListBucketResult>"+encoding+entry("a+b%2B.py", "")+"</ListBucketResult>")).List(t.Context(), "")
+		listing, err := open(t, answer(listHead+encoding+entry("a+b%2B.py", "")+"</ListBucketResult>")).List(t.Context(), "")
 		require.NoError(t, err)
 		require.Equal(t, want, listing.Objects[0].Key)
 	}
@@ -202,7 +204,7 @@ func TestListedKeysAreDecodedOnlyIfEncoded(t *testing.T) {
 func TestAListingOutOfOrderIsRefused(t *testing.T) {
 	for name, second := range map[string]string{"descending": "a", "twice": "b"} {
 		t.Run(name, func(t *testing.T) {
-			_, err := open(t, answer("<ListBucketResult>"+entry("b", "")+entry(second, "")+"</ListBucketResult>")).List(t.Context(), "dags/")
+			_, err := open(t, answer(listHead+entry("dags/b", "")+entry("dags/"+second, "")+"</ListBucketResult>")).List(t.Context(), "dags/")
 			require.ErrorContains(t, err, "s3://acme/dags/")
 			require.ErrorContains(t, err, "order")
 		})
@@ -303,7 +305,7 @@ func TestAServerThatIsDownIsNamed(t *testing.T) {
 	listener.Close()
 	_, err := b.List(t.Context(), "dags/")
 	address := strings.TrimPrefix(listener.URL, "http://")
-	require.EqualError(t, err, "cannot list s3://acme/dags/: dial tcp "+address+": connect: connection refused")
+	require.EqualError(t, err, "cannot list s3://acme/dags/: dial tcp "+address+": connect: connection refused: check that the function can reach "+address+" (DNS, VPC, proxy)")
 	require.False(t, bucket.Permanent(err))
 }
 
@@ -340,7 +342,10 @@ func TestACancelledListingIsNoPartOfOne(t *testing.T) {
 }
 
 func TestARangeThatIsIgnoredIsNoticed(t *testing.T) {
-	b := open(t, answer("the whole object"))
+	b := open(t, http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		w.Header().Set("ETag", `"e"`)
+		answer("the whole object").ServeHTTP(w, r)
+	}))
 	body, err := b.Open(t.Context(), "dags/a.py", "", 0)
 	require.NoError(t, err)
 	require.NoError(t, body.Close())
@@ -354,7 +359,7 @@ type slowClient struct{ after time.Duration }
 func (c slowClient) Do(r *http.Request) (*http.Response, error) {
 	time.Sleep(c.after)
 	recorder := httptest.NewRecorder()
-	answer("<ListBucketResult>"+entry("a", "")+"</ListBucketResult>").ServeHTTP(recorder, r)
+	answer(listHead+entry("a", "")+"</ListBucketResult>").ServeHTTP(recorder, r)
 	return recorder.Result(), nil
 }
 

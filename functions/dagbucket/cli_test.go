@@ -166,6 +166,10 @@ func TestSyncPlanStatus(t *testing.T) {
 	code, out, _ = s.run("sync")
 	require.Equal(t, exitHeld, code)
 	require.Contains(t, out, "(release freeze): dagbucket resume lets it go on")
+	code, out, _ = s.run("status")
+	require.Equal(t, exitOK, code)
+	require.Contains(t, out, "  paused since ")
+	require.Contains(t, out, "ago): release freeze\n")
 	code, out, _ = s.run("resume")
 	require.Equal(t, exitOK, code, out)
 

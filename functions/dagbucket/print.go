@@ -65,6 +65,12 @@ func (c *console) printStatus(s deployer.Status, now time.Time) {
 	if !s.Listed.IsZero() {
 		fmt.Fprintf(c.out, "  the bucket was last found in order %s\n", ago(now, s.Listed))
 	}
+	for _, h := range s.Holds {
+		fmt.Fprintf(c.out, "  %s since %s: %s\n", h.Kind, ago(now, h.At), h.Reason)
+	}
+	if s.Drift != "" {
+		fmt.Fprintf(c.out, "  drift: %s\n", s.Drift)
+	}
 	if s.Pending != nil {
 		fmt.Fprintf(c.out, "  pending: deploy %s, %s\n", s.Pending.DeployID, count(s.Pending.Files, "file"))
 	}

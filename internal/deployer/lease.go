@@ -42,7 +42,7 @@ func (x *run) covered(ctx context.Context) (bool, error) {
 var errBusy = errors.New("another run is at it, and will list again")
 
 // errLate ends a run that rang another one which may be dead.
-var errLate = errors.New("another run holds the lease, but missed its renewal: it may be dead, so the event comes again")
+var errLate = errors.New("another run holds the lease, but missed its renewal and may be dead: the lease runs out within a minute, and the events come again")
 
 // takeLease is step 2: it takes the lease, or rings the run that has it and ends with errBusy or errLate.
 func (x *run) takeLease(ctx context.Context) error {

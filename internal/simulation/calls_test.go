@@ -59,7 +59,11 @@ func isLate(ctx context.Context) bool { return ctx.Value(late{}) != nil }
 func (a *actor) call(ctx context.Context, what string, effect bool, do func(context.Context) error) error {
 	r := a.w.roll(a.name, what)
 	delay := between(r, time.Millisecond, 200*time.Millisecond)
-	if r.Float64() < a.w.p.stall && !a.sure && !a.w.isCalm() {
+	stall := a.w.p.stall
+	if what == finalizeCall {
+		stall *= 6 // Astro takes its time there, some minutes now and then
+	}
+	if r.Float64() < stall && !a.sure && !a.w.isCalm() {
 		delay = between(r, 20*time.Second, 170*time.Second)
 		a.freeze(delay)
 	}
@@ -219,6 +223,8 @@ func (b *simBucket) Delete(ctx context.Context, key, version string) error {
 	})
 }
 
+const finalizeCall = "astro finalize"
+
 // simAstro is Astro as one actor sees it.
 type simAstro struct {
 	a          *actor
@@ -276,7 +282,7 @@ func (s *simAstro) Upload(ctx context.Context, d deployer.Deploy, open func(cont
 
 func (s *simAstro) Finalize(ctx context.Context, deployID, version string) error {
 	called := time.Now()
-	return s.a.call(ctx, "astro finalize", true, func(ctx context.Context) error {
+	return s.a.call(ctx, finalizeCall, true, func(ctx context.Context) error {
 		before := s.a.w.oracle.before(s.deployment)
 		err := s.inner.Finalize(ctx, deployID, version)
 		if err == nil {

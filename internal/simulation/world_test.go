@@ -68,7 +68,7 @@ func profileOf(seed uint64) profile {
 	case 0: // nothing goes wrong but for time: without any reconcile
 		p.stall = []float64{0, 0.01, 0.04}[r.IntN(3)]
 	case 1: // calls fail, but nothing dies
-		p.fail = 0.02
+		p.fail = []float64{0.01, 0.03}[r.IntN(2)]
 		p.stall = []float64{0, 0.01, 0.03}[r.IntN(3)]
 	default:
 		p.reconcile = true
@@ -101,7 +101,7 @@ type world struct {
 	actors     int
 	busy       int  // runs, deliveries and effects under way
 	calm       bool // no faults any more
-	excused    bool // a finalize landed late, and its run had no time left to repair that: it is for the reconcile
+	excused    bool // from being live without the reconcile
 	pausedAt   time.Time
 	trace      []string
 	violations []string
@@ -298,7 +298,7 @@ func (w *world) invoke(events []time.Time) bool {
 	r := a.route().Sync(ctx, events)
 	w.log("%s ends: %s %s", a.name, r.Outcome, r.Reason)
 	if a.late && errors.Is(ctx.Err(), context.DeadlineExceeded) {
-		w.excused = true
+		w.excused = true // a finalize landed late, and its run had no time left to repair that
 	}
 	if r.Outcome == deployer.Failed && !r.Retryable {
 		w.violate("a run failed for good: %s", r.Reason)
@@ -365,6 +365,7 @@ func (w *world) returnToQueue(batch []*message) {
 	for i, m := range batch {
 		if m.receives++; m.receives >= maxReceives {
 			w.log("an event is given up")
+			w.excused = true // it lies in the dead-letter queue, and somebody is told
 			continue
 		}
 		w.later(visibilityTime-invocationTime+time.Duration(i)*time.Nanosecond, func() { w.queue <- m })

@@ -109,7 +109,21 @@ func (x *run) releaseLease(ctx context.Context) (again bool, err error) {
 func (x *run) abandonLease(ctx context.Context) {
 	ctx, cancel := x.grace(ctx)
 	defer cancel()
-	if err := x.Store.AbandonLease(ctx, x.lease); err != nil {
-		x.Log.Warn("could not give back the lease; it runs out by itself", "route", x.Name, "error", err)
+	var err error
+	for range abandonTries {
+		if err = x.Store.AbandonLease(ctx, x.lease); err == nil {
+			return
+		}
+		if x.Clock.Sleep(ctx, abandonPause) != nil {
+			break
+		}
 	}
+	x.Log.Warn(leaseNotGivenBack, "route", x.Name, "error", err)
 }
+
+const (
+	abandonTries = 3 // what failed the run may pass; the bell matters more than the time
+	abandonPause = 200 * time.Millisecond
+	// A lease that nobody gave back is as that of a run that died.
+	leaseNotGivenBack = "could not give back the lease; it runs out by itself"
+)

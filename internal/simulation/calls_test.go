@@ -61,7 +61,7 @@ func (a *actor) call(ctx context.Context, what string, effect bool, do func(cont
 	delay := between(r, time.Millisecond, 200*time.Millisecond)
 	stall := a.w.p.stall
 	if what == finalizeCall {
-		stall *= 6 // Astro takes its time there, some minutes now and then
+		stall = stall*6 + a.w.p.slow // Astro takes its time there, some minutes now and then
 	}
 	if r.Float64() < stall && !a.sure && !a.w.isCalm() {
 		delay = between(r, 20*time.Second, 170*time.Second)
@@ -281,12 +281,11 @@ func (s *simAstro) Upload(ctx context.Context, d deployer.Deploy, open func(cont
 }
 
 func (s *simAstro) Finalize(ctx context.Context, deployID, version string) error {
-	called := time.Now()
 	return s.a.call(ctx, finalizeCall, true, func(ctx context.Context) error {
 		before := s.a.w.oracle.before(s.deployment)
 		err := s.inner.Finalize(ctx, deployID, version)
 		if err == nil {
-			s.a.w.oracle.finalized(s.a, s.deployment, version, before, time.Since(called))
+			s.a.w.oracle.finalized(s.a, s.deployment, version, before)
 		}
 		return err
 	})

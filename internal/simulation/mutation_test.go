@@ -4,6 +4,7 @@ package simulation
 
 import (
 	"encoding/json"
+	"fmt"
 	"os"
 	"os/exec"
 	"path/filepath"
@@ -15,43 +16,44 @@ import (
 
 // mutation switches one clause of the protocol off, in a copy of its source that only the compiler sees.
 type mutation struct {
-	name string
-	file string // below internal
-	from string // exactly once in the file
-	to   string
+	name  string
+	file  string // below internal
+	from  string // exactly once in the file
+	to    string
+	seeds uint64 // of which class; 0: all
 }
 
 // mutations are the protocol's clauses, among them each that its model showed to be needed: the model's name stands behind. Its
 // mut-start-pending needs a second clause to be off as well (a run that fails drops the bell), which is caught alone.
 var mutations = []mutation{
-	{"no fence", "state/record.go", "if old.v != \"\" {\n\t\twhen = bucket.IfVersion(old.v)", "when = bucket.Always\n\tif false {"},                         // mut-no-fence
-	{"no superseded list", "state/record.go", "func (r *Record) Supersede(version string) {\n", "func (r *Record) Supersede(version string) {\n\treturn\n"}, // mut-no-superseded
-	{"a pending deploy that is given up is forgotten", "deployer/deploy.go", "rec.Supersede(rec.Pending.TarballVersion) // given up", "_ = 0 // given up"},  // reading-abandoned
-	{"reads are not pinned", "deployer/fetch.go", "body := bucket.NewReader(ctx, s.Bucket, *it.object)", "loose := *it.object\n\tloose.Version = \"\"\n\tbody := bucket.NewReader(ctx, s.Bucket, loose)"},
-	{"nobody rings", "state/lease.go", "t = Taken{Late: l.garbage || l.age > leaseLate}\n\t\treturn l.rung(), !l.Again && !l.garbage", "t = Taken{Late: l.garbage || l.age > leaseLate}\n\t\treturn l.rung(), false"}, // mut-no-bell
-	{"one listing is enough for a removal", "deployer/settle.go", "if wait <= 0 && len(missing) == 0 {", "if wait <= 0 {"},
-	{"the last listing alone removes", "deployer/settle.go", "v.doubtful = without(missing, x.missing(before))", "_ = before"},
-	{"no guard", "deployer/guard.go", "if gone <= b.MaxRemovedFiles || gone*100 <= b.MaxRemovedPercent*g.Largest {", "if true {"},
-	{"the guard forgets the last 24 hours", "state/record.go", "for _, s := range fresh(r.Sizes[source], now) {", "for _, s := range fresh(nil, now) {"},
-	{"an empty source is deployed", "deployer/guard.go", "if empty, configured := b.plan.empty[source]; configured && empty {", "if empty, configured := b.plan.empty[source]; configured && empty && b.AllowEmpty {"},
-	{"foreign DAGs are replaced", "deployer/guard.go", "if x.foreign && !x.mayReplace() {", "if false {"},
-	{"no nonce", "state/record.go", "_, _ = rand.Read(b[:]) // never fails", "_ = rand.Reader"},
-	{"after the bell the Deployment is not read again", "deployer/run.go", "if err := x.reconcile(ctx); err != nil { // step 3", "if x.result.Outcome == Deployed || x.result.Outcome == Unchanged {\n\t} else if err := x.reconcile(ctx); err != nil {"},                                                                                      // reading-bell-to-4
-	{"a run that fails drops the bell", "state/lease.go", "return lease{Again: true}, true", "return lease{}, true"},                                                                                                                                                                                                                           // reading-fail-quiet
-	{"a run that fails rings its own lease alone", "state/lease.go", "\t\t\treturn lease{Again: true}, true\n\t\t}\n\t\treturn l.rung(), !l.Again && !l.garbage", "\t\t\treturn lease{Again: true}, true\n\t\t}\n\t\treturn l.rung(), false"},                                                                                                  // reading-ring-own
-	{"unchanged does not swap the record", "deployer/deploy.go", "if err := x.step(\"record\", func() error { return x.swapNaming(ctx, rec) }); err != nil {", "if x.record.Pending == nil {\n\t} else if err := x.step(\"record\", func() error { return x.swapNaming(ctx, rec) }); err != nil {"},                                            // reading-no-swap
-	{"the record is read again after the listing", "deployer/run.go", "if x.packed == nil || x.packed.same {", "if _, v, err := x.Store.ReadRecord(ctx); err == nil {\n\t\tx.version = v\n\t}\n\tif x.packed == nil || x.packed.same {"},                                                                                                       // mut-late-read
-	{"release ignores the bell", "state/lease.go", "again = mine && (again || l.Again)", "again = false"},                                                                                                                                                                                                                                      // mut-release
-	{"covered by the time of the deploy", "deployer/deploy.go", "d.Revision, d.Listed = x.view.revision, x.view.listed", "d.Revision, d.Listed = x.view.revision, time.Now().Add(time.Minute)"},                                                                                                                                                // mut-start-finalize
-	{"no restart when the last swap fails", "deployer/deploy.go", "if err := x.step(\"record\", func() error { return x.swap(ctx, rec) }); err != nil {\n\t\treturn err", "if err := x.step(\"record\", func() error { return x.swap(ctx, rec) }); err != nil {\n\t\tif err == state.ErrOvertaken {\n\t\t\treturn nil\n\t\t}\n\t\treturn err"}, // mut-no-restart
-	{"a superseded version stays live", "deployer/drift.go", "x.redeploy = true\n\t\tx.Log.Warn(\"a superseded deploy", "x.Log.Warn(\"a superseded deploy"},
-	{"covered does not look at the bell", "deployer/lease.go", "return !owed, err", "_ = owed\n\treturn true, err"},
-	{"a late holder covers", "state/lease.go", "|| l.Holder != \"\" && l.age > leaseLate, err", ", err"},
-	{"no quiet period", "deployer/settle.go", "return min(wait, x.QuietPeriod)", "return min(wait, 0)"},
-	{"approvals wait for the bucket", "deployer/run.go", "&& !x.foreign && x.record.Approved == nil", "&& !x.foreign"},
-	{"pauses are ignored", "deployer/hold.go", "if h == nil {", "if true {"},
-	{"what is live is deployed again", "deployer/pack.go", "x.packed.same = live != nil && live.Digest == x.packed.digest && !x.redeploy", "x.packed.same = live == nil && false"},
-	{"old bundles stay", "deployer/deploy.go", "x.logPrune(x.prune(ctx))", "x.logPrune(nil)"},
+	{"no fence", "state/record.go", "if old.v != \"\" {\n\t\twhen = bucket.IfVersion(old.v)", "when = bucket.Always\n\tif false {", 0},                                 // mut-no-fence
+	{"no superseded list", "state/record.go", "func (r *Record) Supersede(version string) {\n", "func (r *Record) Supersede(version string) {\n\treturn\n", 0},         // mut-no-superseded
+	{"a pending deploy that is given up is forgotten", "deployer/deploy.go", "rec.Supersede(rec.Pending.TarballVersion) // given up", "_ = 0 // given up", overtaking}, // reading-abandoned
+	{"reads are not pinned", "deployer/fetch.go", "body := bucket.NewReader(ctx, s.Bucket, *it.object)", "loose := *it.object\n\tloose.Version = \"\"\n\tbody := bucket.NewReader(ctx, s.Bucket, loose)", 0},
+	{"nobody rings", "state/lease.go", "t = Taken{Late: l.garbage || l.age > leaseLate}\n\t\treturn l.rung(), !l.Again && !l.garbage", "t = Taken{Late: l.garbage || l.age > leaseLate}\n\t\treturn l.rung(), false", 0}, // mut-no-bell
+	{"one listing is enough for a removal", "deployer/settle.go", "if wait <= 0 && len(missing) == 0 {", "if wait <= 0 {", 0},
+	{"the last listing alone removes", "deployer/settle.go", "v.doubtful = without(missing, x.missing(before))", "_ = before", 0},
+	{"no guard", "deployer/guard.go", "if gone <= b.MaxRemovedFiles || gone*100 <= b.MaxRemovedPercent*g.Largest {", "if true {", 0},
+	{"the guard forgets the last 24 hours", "state/record.go", "for _, s := range fresh(r.Sizes[source], now) {", "for _, s := range fresh(nil, now) {", 0},
+	{"an empty source is deployed", "deployer/guard.go", "if empty, configured := b.plan.empty[source]; configured && empty {", "if empty, configured := b.plan.empty[source]; configured && empty && b.AllowEmpty {", 0},
+	{"foreign DAGs are replaced", "deployer/guard.go", "if x.foreign && !x.mayReplace() {", "if false {", 0},
+	{"no nonce", "state/record.go", "_, _ = rand.Read(b[:]) // never fails", "_ = rand.Reader", 0},
+	{"after the bell the Deployment is not read again", "deployer/run.go", "if err := x.reconcile(ctx); err != nil { // step 3", "if x.result.Outcome == Deployed || x.result.Outcome == Unchanged {\n\t} else if err := x.reconcile(ctx); err != nil {", 0},                                                                                               // reading-bell-to-4
+	{"a run that fails drops the bell", "state/lease.go", "return lease{Again: true}, true", "return lease{}, true", 0},                                                                                                                                                                                                                                    // reading-fail-quiet
+	{"a run that fails rings its own lease alone", "state/lease.go", "\t\t\treturn lease{Again: true}, true\n\t\t}\n\t\treturn l.rung(), !l.Again && !l.garbage", "\t\t\treturn lease{Again: true}, true\n\t\t}\n\t\treturn l.rung(), false", overtaking},                                                                                                  // reading-ring-own
+	{"unchanged does not swap the record", "deployer/deploy.go", "if err := x.step(\"record\", func() error { return x.swapNaming(ctx, rec) }); err != nil {", "if x.record.Pending == nil {\n\t} else if err := x.step(\"record\", func() error { return x.swapNaming(ctx, rec) }); err != nil {", 0},                                                     // reading-no-swap
+	{"the record is read again after the listing", "deployer/run.go", "if x.packed == nil || x.packed.same {", "if _, v, err := x.Store.ReadRecord(ctx); err == nil {\n\t\tx.version = v\n\t}\n\tif x.packed == nil || x.packed.same {", 0},                                                                                                                // mut-late-read
+	{"release ignores the bell", "state/lease.go", "again = mine && (again || l.Again)", "again = false", 0},                                                                                                                                                                                                                                               // mut-release
+	{"covered by the time of the deploy", "deployer/deploy.go", "d.Revision, d.Listed = x.view.revision, x.view.listed", "d.Revision, d.Listed = x.view.revision, time.Now().Add(time.Minute)", 0},                                                                                                                                                         // mut-start-finalize
+	{"no restart when the last swap fails", "deployer/deploy.go", "if err := x.step(\"record\", func() error { return x.swap(ctx, rec) }); err != nil {\n\t\treturn err", "if err := x.step(\"record\", func() error { return x.swap(ctx, rec) }); err != nil {\n\t\tif err == state.ErrOvertaken {\n\t\t\treturn nil\n\t\t}\n\t\treturn err", overtaking}, // mut-no-restart
+	{"a superseded version stays live", "deployer/drift.go", "x.redeploy = true\n\t\tx.Log.Warn(\"a superseded deploy", "x.Log.Warn(\"a superseded deploy", 0},
+	{"covered does not look at the bell", "deployer/lease.go", "return !owed, err", "_ = owed\n\treturn true, err", 0},
+	{"a late holder covers", "state/lease.go", "|| l.Holder != \"\" && l.age > leaseLate, err", ", err", dying},
+	{"no quiet period", "deployer/settle.go", "return min(wait, x.QuietPeriod)", "return min(wait, 0)", 0},
+	{"approvals wait for the bucket", "deployer/run.go", "&& !x.foreign && x.record.Approved == nil", "&& !x.foreign", 0},
+	{"pauses are ignored", "deployer/hold.go", "if h == nil {", "if true {", 0},
+	{"what is live is deployed again", "deployer/pack.go", "x.packed.same = live != nil && live.Digest == x.packed.digest && !x.redeploy", "x.packed.same = live == nil && false", 0},
+	{"old bundles stay", "deployer/deploy.go", "x.logPrune(x.prune(ctx))", "x.logPrune(nil)", 0},
 }
 
 // TestMutationsAreCaught: a simulator that finds nothing must be able to find something.
@@ -81,6 +83,11 @@ func (m mutation) simulate(t *testing.T) (string, error) {
 	require.NoError(t, err)
 	overlayFile := filepath.Join(t.TempDir(), "overlay.json")
 	require.NoError(t, os.WriteFile(overlayFile, overlay, 0o600))
-	output, err := exec.Command("go", "test", "-vet=off", "-overlay", overlayFile, "-run", "^TestSchedules$", ".", "-schedules=3000").CombinedOutput()
+	step := 1
+	if m.seeds > 0 {
+		step = classes
+	}
+	output, err := exec.Command("go", "test", "-vet=off", "-overlay", overlayFile, "-run", "^TestSchedules$", ".", "-schedules=3000",
+		fmt.Sprint("-seed=", max(1, m.seeds)), fmt.Sprint("-step=", step)).CombinedOutput()
 	return string(output), err
 }

@@ -106,7 +106,7 @@ func (o *oracle) before(deployment string) moment {
 }
 
 // finalized judges a finalize that took effect just now.
-func (o *oracle) finalized(a *actor, deployment, version string, was moment, late time.Duration) {
+func (o *oracle) finalized(a *actor, deployment, version string, was moment) {
 	o.mu.Lock()
 	s, live := o.sets[version], o.sets[was.desired]
 	o.mu.Unlock()
@@ -121,8 +121,11 @@ func (o *oracle) finalized(a *actor, deployment, version string, was moment, lat
 	o.mu.Lock()
 	disturbed := a.start.Before(o.disturbed)
 	o.mu.Unlock()
-	if !hasFence || a.isDead() || disturbed || late > time.Second {
+	if !hasFence || a.isDead() || disturbed {
 		a.late = true
+		o.mu.Lock()
+		delete(o.peaks, deployment) // what it removed counts from here
+		o.mu.Unlock()
 		o.w.log("%s: excused: fence %v dead %v disturbed %v", a.name, hasFence, a.isDead(), disturbed)
 		return // the one exception: on its way when its run died or was overtaken
 	}

@@ -16,6 +16,7 @@ import (
 var (
 	firstSeed = flag.Uint64("seed", 1, "the first schedule")
 	schedules = flag.Uint64("schedules", 1000, "how many schedules")
+	step      = flag.Uint64("step", 1, "from one schedule's seed to the next")
 	verbose   = flag.Bool("trace", false, "print what happened, also if it went well")
 )
 
@@ -36,8 +37,8 @@ func TestSchedules(t *testing.T) {
 	for part := range parts {
 		t.Run(fmt.Sprint(part), func(t *testing.T) {
 			t.Parallel()
-			for seed := *firstSeed + part; seed < *firstSeed+*schedules; seed += parts {
-				check(t, seed)
+			for n := part; n < *schedules; n += parts {
+				check(t, *firstSeed+n**step)
 			}
 		})
 	}

@@ -58,7 +58,15 @@ type profile struct {
 	retarget  bool    // the configuration changes its Deployment
 	people    bool    // approve, pause, resume
 	pace      time.Duration
+	slow      float64 // chance that a finalize takes minutes, and its process with it
 }
+
+// Some seeds are about one thing, in every classes.
+const (
+	classes    = 16
+	overtaking = 1 // runs overtake each other at the worst moment
+	dying      = 5 // runs are killed, and their own events alone must bring everything right, without the schedule
+)
 
 func profileOf(seed uint64) profile {
 	r := rand.New(rand.NewPCG(seed, 1))
@@ -70,6 +78,12 @@ func profileOf(seed uint64) profile {
 	case 1: // calls fail, but nothing dies
 		p.fail = []float64{0.01, 0.03}[r.IntN(2)]
 		p.stall = []float64{0, 0.01, 0.03}[r.IntN(3)]
+		switch seed % classes {
+		case overtaking:
+			p.fail, p.stall, p.slow, p.workers, p.pace = 0.04, 0, 0.5, 3, 20*time.Second
+		case dying:
+			p.fail, p.kill, p.workers, p.pace = 0, 0.01, 3, 20*time.Second
+		}
 	default:
 		p.reconcile = true
 		pick := func(values ...float64) float64 { return values[r.IntN(len(values))] }
@@ -278,12 +292,29 @@ func (a *actor) route() *deployer.Route {
 		Name: "sim", Deployment: deployment, BaseDir: "dags", Store: state.NewStore(&simBucket{a: a, inner: w.states, source: -1}, "", "sim"),
 		Astro:       &simAstro{a: a, inner: service.Astro(client), deployment: deployment},
 		QuietPeriod: quietPeriod, MaxWait: maxWait, MaxRemovedPercent: maxRemovedPercent, MaxRemovedFiles: maxRemovedFiles,
-		KeepBundles: keepBundles, Window: 2, Clock: a, NewRun: a.newRun, Log: slog.New(slog.DiscardHandler),
+		KeepBundles: keepBundles, Window: 2, Clock: a, NewRun: a.newRun, Log: slog.New(reader{slog.DiscardHandler, a}),
 	}
 	for i, s := range w.sources {
 		r.Sources = append(r.Sources, deployer.Source{URL: s.url, Bucket: &simBucket{a: a, inner: s.bucket, source: i}, Prefix: "dags/", Mount: s.name})
 	}
 	return r
+}
+
+// reader reads an actor's log.
+type reader struct {
+	slog.Handler
+	a *actor
+}
+
+func (h reader) Enabled(context.Context, slog.Level) bool { return true }
+
+// Handle looks for a run that failed and could not even ring: that is as if it had died.
+func (h reader) Handle(_ context.Context, r slog.Record) error {
+	if strings.HasPrefix(r.Message, "could not give back the lease") && !h.a.isDead() {
+		h.a.w.log("%s %s", h.a.name, r.Message)
+		h.a.w.excused = true
+	}
+	return nil
 }
 
 var token = astrotest.Token(astrotest.OrganizationID, time.Date(2100, 1, 1, 0, 0, 0, 0, time.UTC))

@@ -158,7 +158,7 @@ func answerOf(err error) (status int, code, message, region string) {
 	}
 	var api smithy.APIError
 	if errors.As(err, &api) {
-		code, message = api.ErrorCode(), oneLine(api.ErrorMessage())
+		code, message = oneLine(api.ErrorCode()), oneLine(api.ErrorMessage())
 	}
 	return status, code, message, region
 }

@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"strings"
+	"sync/atomic"
 	"testing"
 	"time"
 
@@ -388,16 +389,18 @@ func TestARenewalThatFailsIsTriedAgain(t *testing.T) {
 	w := newWorld(t)
 	c := ticking(w)
 	w.put("dags/1.py", "1")
-	w.during("upload", func() {
-		w.states.Fault = func(_ membucket.Op, key string, _ bool) error {
-			if key == "prod/lease.json" {
-				return errors.New("a passing fault")
-			}
-			return nil
+	var broken atomic.Bool
+	w.states.Fault = func(_ membucket.Op, key string, _ bool) error {
+		if key == "prod/lease.json" && broken.Load() {
+			return errors.New("a passing fault")
 		}
+		return nil
+	}
+	w.during("upload", func() {
+		broken.Store(true)
 		w.clock.advance(20 * time.Second)
 		c.tick()
-		w.states.Fault = nil
+		broken.Store(false)
 		w.clock.advance(30 * time.Second)
 		c.tick()
 		require.False(t, w.requireOutcome(deployer.Busy, w.event()).Retryable, "it is young again")

@@ -41,6 +41,7 @@ func (w *world) disturb() {
 
 func (w *world) pause() {
 	admin := w.newAdmin()
+	w.pausedAt = time.Now().Add(time.Hour) // until it is known when it took effect
 	if err := admin.route().Pause(context.Background(), "lunch"); err != nil {
 		w.log("pause: %v", err)
 		return

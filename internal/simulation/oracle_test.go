@@ -125,6 +125,9 @@ func (o *oracle) finalized(a *actor, deployment, version string, was moment) {
 		a.late = true
 		o.mu.Lock()
 		delete(o.peaks, deployment) // what it removed counts from here
+		if disturbed {
+			clear(o.peaks) // and its record was of another target, or lost
+		}
 		o.mu.Unlock()
 		o.w.log("%s: excused: fence %v dead %v disturbed %v", a.name, hasFence, a.isDead(), disturbed)
 		return // the one exception: on its way when its run died or was overtaken

@@ -327,7 +327,11 @@ func (w *world) invoke(events []time.Time) bool {
 	a := w.newActor(ctx, cancel)
 	w.log("%s starts for %d events", a.name, len(events))
 	r := a.route().Sync(ctx, events)
-	w.log("%s ends: %s %s", a.name, r.Outcome, r.Reason)
+	if ctx.Err() != nil { // all of its calls end at one instant, and any of them may give the reason
+		w.log("%s ends: %s, interrupted", a.name, r.Outcome)
+	} else {
+		w.log("%s ends: %s %s", a.name, r.Outcome, r.Reason)
+	}
 	if a.late && errors.Is(ctx.Err(), context.DeadlineExceeded) {
 		w.excused = true // a finalize landed late, and its run had no time left to repair that
 	}

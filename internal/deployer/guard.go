@@ -66,8 +66,7 @@ func (b *planner) massRemoval(source string, n, approved int) string {
 		b.plan.guarded = map[string]state.Guarded{}
 	}
 	b.plan.guarded[source] = g
-	largest := g.Largest
-	return fmt.Sprintf("%d of the %d files that its source had in the last 24 hours are gone; dagbucket approve lets them go", gone, largest)
+	return fmt.Sprintf("%d of the %d files that its source had in the last 24 hours are gone; dagbucket approve lets them go", gone, g.Largest)
 }
 
 // guard holds the run where going on could empty or overwrite what a person wants to keep.

@@ -153,3 +153,17 @@ func (r *resumingReader) Close() error {
 	r.body = nil
 	return body.Close()
 }
+
+// Source is the body of a Put that remembers how it failed: that is not the storage's error, even where it speaks of another object of it.
+type Source struct {
+	Reader io.Reader
+	Err    error
+}
+
+func (s *Source) Read(p []byte) (int, error) {
+	n, err := s.Reader.Read(p)
+	if err != nil && err != io.EOF {
+		s.Err = err
+	}
+	return n, err
+}

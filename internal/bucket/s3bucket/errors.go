@@ -2,12 +2,9 @@ package s3bucket
 
 import (
 	"context"
-	"crypto/tls"
 	"errors"
 	"fmt"
-	"net"
 	"net/http"
-	"net/url"
 	"strings"
 
 	"github.com/aws/aws-sdk-go-v2/aws/retry"
@@ -15,6 +12,7 @@ import (
 	"github.com/aws/smithy-go"
 
 	"github.com/dagbucket/dagbucket/internal/bucket"
+	"github.com/dagbucket/dagbucket/internal/network"
 )
 
 // explain turns an SDK error into one line that names the object and, where one is known, the repair. permission is the
@@ -50,15 +48,7 @@ func (b *Bucket) explain(ctx context.Context, verb, permission, key string, err 
 	case status == 0 && noCredentials(err):
 		return fmt.Errorf("%s: %w: no AWS credentials were found: set AWS_PROFILE or AWS_ACCESS_KEY_ID, or run with a role", where, bucket.ErrDenied)
 	}
-	return fmt.Errorf("%s: %w", where, said{reason(ctx, err), withCause(ctx, err)})
-}
-
-// withCause adds the end of ctx to what the SDK made of it: an upload that could not be taken back either is reported as that alone.
-func withCause(ctx context.Context, err error) error {
-	if cause := ctx.Err(); cause != nil && !errors.Is(err, cause) {
-		return fmt.Errorf("%w (%w)", cause, err)
-	}
-	return err
+	return fmt.Errorf("%s: %w", where, network.Say(reason(ctx, err), network.WithCause(ctx, err)))
 }
 
 // reason is the cause in the words of who reads it: nothing of what the SDK wraps around it but how often it tried.
@@ -71,7 +61,7 @@ func reason(ctx context.Context, err error) string {
 	case status >= 300:
 		text := strings.TrimSpace(fmt.Sprintf("HTTP %d %s", status, http.StatusText(status))) + " from the storage" + tries(err)
 		if status < 400 {
-			text += ": " + noProxy
+			text += ": " + network.NoProxy
 		}
 		return text
 	case ctx.Err() != nil:
@@ -99,42 +89,14 @@ func interruption(ctx context.Context, err error) string {
 
 // networkReason is the reason of a call without an answer that makes sense. repair is "" where only time helps.
 func networkReason(err error) (what, repair string) {
-	var (
-		document *smithy.DeserializationError
-		lookup   *net.DNSError
-		notTLS   tls.RecordHeaderError
-		network  *net.OpError // names the host; the error inside does not
-	)
-	connects := errors.As(err, &network) && (network.Op == "dial" || network.Op == "proxyconnect")
+	var document *smithy.DeserializationError
 	switch {
 	case brokenAnswer(err):
 		return "the answer broke off", ""
 	case errors.As(err, &document):
 		return errForeign.Error(), ""
-	case errors.As(err, &lookup):
-		return oneLine(lookup.Error()), reach(err)
-	case errors.As(err, &notTLS), errors.Is(err, http.ErrSchemeMismatch):
-		return "the other side does not speak TLS", reach(err)
-	case connects:
-		return oneLine(network.Error()), reach(err)
-	case brokenConnection(err):
-		return "the connection broke", ""
-	case network != nil:
-		return oneLine(network.Error()), ""
 	}
-	return oneLine(innermost(err).Error()), ""
-}
-
-// reach is the repair where no connection was made.
-func reach(err error) string {
-	host := "the storage"
-	var request *url.Error
-	if errors.As(err, &request) {
-		if endpoint, err := url.Parse(request.URL); err == nil && endpoint.Host != "" {
-			host = endpoint.Host
-		}
-	}
-	return "check that the function can reach " + host + " (DNS, VPC, proxy)"
+	return network.Reason(err)
 }
 
 // tries tells how often the SDK tried before it gave up.
@@ -158,7 +120,7 @@ func answerOf(err error) (status int, code, message, region string) {
 	}
 	var api smithy.APIError
 	if errors.As(err, &api) {
-		code, message = oneLine(api.ErrorCode()), oneLine(api.ErrorMessage())
+		code, message = network.OneLine(api.ErrorCode()), network.OneLine(api.ErrorMessage())
 	}
 	return status, code, message, region
 }
@@ -203,37 +165,4 @@ func noCredentials(err error) bool {
 func noRegion(err error) bool {
 	text := err.Error()
 	return strings.Contains(text, "Invalid region") || strings.Contains(text, "Missing Region")
-}
-
-// said is an error with a text of its own in place of its chain's.
-type said struct {
-	text string
-	err  error
-}
-
-func (s said) Error() string { return s.text }
-func (s said) Unwrap() error { return s.err }
-
-// innermost is the cause of an error, without the SDK's words around it; of several the first.
-func innermost(err error) error {
-	for {
-		next := errors.Unwrap(err)
-		if several, ok := err.(interface{ Unwrap() []error }); ok {
-			next = several.Unwrap()[0]
-		}
-		if next == nil {
-			return err
-		}
-		err = next
-	}
-}
-
-// oneLine is s without line breaks, cut where it gets long.
-func oneLine(s string) string {
-	const longest = 240 // bytes
-	s = strings.Join(strings.Fields(s), " ")
-	if len(s) > longest {
-		s = strings.ToValidUTF8(s[:longest], "") + "…"
-	}
-	return s
 }

@@ -13,12 +13,11 @@ import (
 	"github.com/aws/aws-sdk-go-v2/service/s3/types"
 
 	"github.com/dagbucket/dagbucket/internal/bucket"
+	"github.com/dagbucket/dagbucket/internal/network"
 )
 
 // emptyPages is how many pages without an object may follow each other: S3 may give some behind many delete markers.
 const emptyPages = 10
-
-const noProxy = "check that no proxy answers in the storage's place"
 
 // List implements bucket.Bucket. It asks for a thousand keys at a time.
 func (b *Bucket) List(ctx context.Context, prefix string) (bucket.Listing, error) {
@@ -59,7 +58,7 @@ type lister struct {
 func (l *lister) add(page *s3.ListObjectsV2Output) error {
 	// The SDK reads any document, and none at all, as a page; what is not S3's has no bucket in it.
 	if aws.ToString(page.Name) == "" {
-		return errors.New("the answer is not a listing of this bucket: " + noProxy)
+		return errors.New("the answer is not a listing of this bucket: " + network.NoProxy)
 	}
 	if page.KeyCount != nil && int(*page.KeyCount) != len(page.Contents) {
 		return fmt.Errorf("a page of the listing counts %d keys and shows %d", *page.KeyCount, len(page.Contents))

@@ -4,14 +4,13 @@ import (
 	"context"
 	"encoding/xml"
 	"errors"
-	"io"
-	"net"
-	"syscall"
 
 	"github.com/aws/aws-sdk-go-v2/aws"
 	"github.com/aws/aws-sdk-go-v2/service/s3"
 	"github.com/aws/smithy-go"
 	"github.com/aws/smithy-go/middleware"
+
+	"github.com/dagbucket/dagbucket/internal/network"
 )
 
 // retryBrokenAnswer lets the SDK repeat a call whose answer, such as a page of a listing, broke off; by itself it would not.
@@ -29,16 +28,7 @@ func brokenAnswer(err error) bool {
 		return false
 	}
 	var syntax *xml.SyntaxError // of an answer whose length was not announced
-	return brokenConnection(err) || errors.As(err, &syntax) && syntax.Msg == "unexpected EOF"
-}
-
-func brokenConnection(err error) bool {
-	for _, broken := range []error{io.EOF, io.ErrUnexpectedEOF, syscall.ECONNRESET, syscall.EPIPE, net.ErrClosed} {
-		if errors.Is(err, broken) {
-			return true
-		}
-	}
-	return false
+	return network.Broken(err) || errors.As(err, &syntax) && syntax.Msg == "unexpected EOF"
 }
 
 // interrupted is the error of a call whose context ended while it was being repeated.
@@ -75,7 +65,7 @@ func keepLastFailure(stack *middleware.Stack) error {
 	return errors.Join(stack.Finalize.Insert(call, "Retry", middleware.Before), stack.Finalize.Insert(attempt, "Retry", middleware.After))
 }
 
-var errForeign = errors.New("the answer is not one of S3: " + noProxy)
+var errForeign = errors.New("the answer is not one of S3: " + network.NoProxy)
 
 // refuseForeignParts refuses an answer without what the uploader needs of it: it would fail with a panic, or go on without the part.
 func refuseForeignParts(stack *middleware.Stack) error {

@@ -20,6 +20,7 @@ import (
 	smithymiddleware "github.com/aws/smithy-go/middleware"
 
 	"github.com/dagbucket/dagbucket/internal/bucket"
+	"github.com/dagbucket/dagbucket/internal/network"
 )
 
 const (
@@ -120,7 +121,7 @@ func (b *Bucket) served(in *s3.GetObjectInput, etag *string) (string, error) {
 	got, asked := aws.ToString(etag), aws.ToString(in.IfMatch)
 	switch {
 	case got == "":
-		return "", fmt.Errorf("cannot read s3://%s/%s: the answer is not an object (it has no ETag): %s", b.name, *in.Key, noProxy)
+		return "", fmt.Errorf("cannot read s3://%s/%s: the answer is not an object (it has no ETag): %s", b.name, *in.Key, network.NoProxy)
 	case asked != "" && strings.Trim(got, `"`) != strings.Trim(asked, `"`):
 		return "", fmt.Errorf("cannot read s3://%s/%s: %w", b.name, *in.Key, bucket.ErrChanged)
 	}
@@ -167,36 +168,21 @@ func (b *Bucket) Put(ctx context.Context, key string, body io.Reader, when bucke
 // stored is the version of an answer to a write.
 func (b *Bucket) stored(key string, etag *string) (string, error) {
 	if aws.ToString(etag) == "" {
-		return "", fmt.Errorf("cannot write s3://%s/%s: the answer names no version (it has no ETag), so it is not known whether it was stored: %s", b.name, key, noProxy)
+		return "", fmt.Errorf("cannot write s3://%s/%s: the answer names no version (it has no ETag), so it is not known whether it was stored: %s", b.name, key, network.NoProxy)
 	}
 	return *etag, nil
 }
 
 func (b *Bucket) stream(ctx context.Context, key string, from io.Reader) (string, error) {
-	body := &source{reader: from}
+	body := &bucket.Source{Reader: from} // cannot seek: what the uploader does not seek it buffers, and so can send again
 	out, err := b.transfer.UploadObject(ctx, &transfermanager.UploadObjectInput{Bucket: &b.name, Key: &key, Body: body})
 	if err == nil {
 		return b.stored(key, out.ETag)
 	}
-	if body.err != nil { // not the storage's, even where it speaks of another object of it
-		return "", fmt.Errorf("cannot write s3://%s/%s: %w", b.name, key, body.err)
+	if body.Err != nil { // not the storage's, even where it speaks of another object of it
+		return "", fmt.Errorf("cannot write s3://%s/%s: %w", b.name, key, body.Err)
 	}
 	return "", b.explain(ctx, "write", "s3:PutObject", key, err)
-}
-
-// source is a body that remembers how it failed. It cannot seek: what the uploader does not seek it buffers, and so can
-// send again.
-type source struct {
-	reader io.Reader
-	err    error
-}
-
-func (s *source) Read(p []byte) (int, error) {
-	n, err := s.reader.Read(p)
-	if err != nil && err != io.EOF {
-		s.err = err
-	}
-	return n, err
 }
 
 // Delete implements bucket.Bucket.

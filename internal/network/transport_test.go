@@ -1,4 +1,4 @@
-package s3bucket
+package network
 
 import (
 	"io"
@@ -63,7 +63,7 @@ func TestConnectionsAreGuarded(t *testing.T) {
 	listener, err := net.Listen("tcp", "127.0.0.1:0")
 	require.NoError(t, err)
 	defer listener.Close()
-	transport := NewHTTPClient().GetTransport()
+	transport := NewTransport()
 	conn, err := transport.DialContext(t.Context(), "tcp", listener.Addr().String())
 	require.NoError(t, err)
 	defer conn.Close()

@@ -7,11 +7,12 @@ import (
 	"maps"
 	"slices"
 	"strings"
+	"time"
 )
 
 const (
 	maxPayload   = 8 << 20 // bytes; Lambda itself delivers at most 6 MiB
-	maxEnvelopes = 4       // the deepest real nesting is three: SQS, SNS, storage
+	maxEnvelopes = 4       // the deepest real nesting is three: SQS, SNS, storage; or CloudEvent, Pub/Sub, a request
 )
 
 // Decode reads one invocation's payload. A batch from a queue becomes one Message for each of its messages; anything else becomes
@@ -19,8 +20,8 @@ const (
 // that is no JSON object at all or larger than 8 MiB. Unknown fields are ignored, and of doubled ones the last counts. Errors show
 // field names and types, never contents other than the name of an event or a key, cut short.
 func Decode(payload []byte) (Batch, error) {
-	if len(payload) > maxPayload {
-		return Batch{}, fmt.Errorf("the payload has %d bytes; at most %d are read", len(payload), maxPayload)
+	if err := checkSize(payload); err != nil {
+		return Batch{}, err
 	}
 	o, err := parseObject(payload)
 	if err != nil {
@@ -30,14 +31,26 @@ func Decode(payload []byte) (Batch, error) {
 	if err == nil && len(records) > 0 && records[0].text("eventSource") == sourceSQS {
 		return decodeQueue(records), nil
 	}
-	events, err := decode(o, 0)
-	if err != nil {
-		return Batch{Messages: []Message{{Err: err}}}, nil
-	}
-	return Batch{Messages: []Message{{Events: events}}}, nil
+	return one(decode(o, 0)), nil
 }
 
-// decode recognises one envelope by its marks: fields that its sender documents and that no other sender uses.
+func checkSize(payload []byte) error {
+	if len(payload) > maxPayload {
+		return fmt.Errorf("the payload has %d bytes; at most %d are read", len(payload), maxPayload)
+	}
+	return nil
+}
+
+// one is a batch of one Message.
+func one(events []Event, err error) Batch {
+	if err != nil {
+		return Batch{Messages: []Message{{Err: err}}}
+	}
+	return Batch{Messages: []Message{{Events: events}}}
+}
+
+// decode recognises one envelope by its marks: fields that its sender documents and that no other sender uses. What Google's
+// senders write into the header of a request is read before, in decodeRequest.
 func decode(o object, depth int) ([]Event, error) {
 	if depth >= maxEnvelopes {
 		return nil, fmt.Errorf("more than %d envelopes one inside the other", maxEnvelopes)
@@ -51,7 +64,14 @@ func decode(o object, depth int) ([]Event, error) {
 		return []Event{{Kind: Test, Scheme: schemeS3, Bucket: o.text("Bucket"), Time: parseTime(o.text("Time"))}}, nil
 	case o.has("source") && o.has("detail-type"):
 		return decodeEventBridge(o)
-	// Google's envelopes get their cases here: CloudEvents, Pub/Sub pushes, background events, Cloud Scheduler.
+	case o.has("specversion") && o.has("type"):
+		return decodeCloudEvent(o, depth)
+	case o.child("message") != nil && (o.has("subscription") || len(o) == 1):
+		return decodeMessage(o.child("message"), time.Time{}, depth)
+	case o.has("data") && (o.has("eventType") || o.child("context").has("eventType")):
+		return decodeBackgroundEvent(o, depth)
+	case o.text("kind") == objectKind: // its event is lost: a notification without its attributes, or a CloudEvent without its header
+		return decodeResource(Created, time.Time{}, o)
 	case len(o) == 0 || len(o) == 1 && o.has("route"):
 		return decodeManual(o)
 	}

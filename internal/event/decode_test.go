@@ -12,7 +12,10 @@ import (
 	"github.com/stretchr/testify/require"
 )
 
-const recorded = "../../testdata/events/aws"
+const (
+	recorded       = "../../testdata/events/aws"
+	recordedGoogle = "../../testdata/events/google"
+)
 
 const (
 	putVersion     = "096fKKXTRTtl3on89fVO.nfljtsv6qko"
@@ -109,7 +112,7 @@ var expected = map[string][]message{
 }
 
 func TestDecodeRecorded(t *testing.T) {
-	payloads := recordings(t)
+	payloads := recordings(t, recorded)
 	require.Len(t, payloads, len(expected), "an expectation for each file, and a file for each expectation")
 	for file, payload := range payloads {
 		name := strings.TrimSuffix(file, ".json")
@@ -138,9 +141,28 @@ func TestDecodeRecorded(t *testing.T) {
 	}
 }
 
-// TestRecordingsSayWhereTheyCameFrom: the first column of the README's table names each file, or a pattern that it matches.
+// TestRecordingsSayWhereTheyCameFrom: the first column of a README's table names each file, or a pattern that it matches.
 func TestRecordingsSayWhereTheyCameFrom(t *testing.T) {
-	readme, err := os.ReadFile(filepath.Join(recorded, "README.md"))
+	for _, dir := range []string{recorded, recordedGoogle} {
+		patterns := readmePatterns(t, dir)
+		files, err := filepath.Glob(filepath.Join(dir, "*"))
+		require.NoError(t, err)
+		for _, file := range files {
+			if filepath.Base(file) == "README.md" {
+				continue
+			}
+			name := strings.TrimSuffix(filepath.Base(file), filepath.Ext(file))
+			require.True(t, slices.ContainsFunc(patterns, func(pattern string) bool {
+				matched, err := filepath.Match(pattern, name)
+				require.NoError(t, err)
+				return matched
+			}), "%s is not in the README's table", file)
+		}
+	}
+}
+
+func readmePatterns(t *testing.T, dir string) []string {
+	readme, err := os.ReadFile(filepath.Join(dir, "README.md"))
 	require.NoError(t, err)
 	var patterns []string
 	for line := range strings.Lines(string(readme)) {
@@ -153,14 +175,7 @@ func TestRecordingsSayWhereTheyCameFrom(t *testing.T) {
 			}
 		}
 	}
-	for file := range recordings(t) {
-		name := strings.TrimSuffix(file, ".json")
-		require.True(t, slices.ContainsFunc(patterns, func(pattern string) bool {
-			matched, err := filepath.Match(pattern, name)
-			require.NoError(t, err)
-			return matched
-		}), "%s is not in the README's table", file)
-	}
+	return patterns
 }
 
 // TestEventBridgeChangesThatLeaveTheContents: a rule for everything of S3 delivers these too.

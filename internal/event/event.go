@@ -24,7 +24,7 @@ type Event struct {
 	Bucket  string    // bucket name
 	Key     string    // decoded: as a listing would show it
 	Version string    // version ID or generation, "" if the event has none; never compared with bucket.Object.Version
-	Time    time.Time // by the storage's clock, UTC; zero if the event has none
+	Time    time.Time // by the storage's clock, UTC, never before the change; zero if the event has none
 	Route   string    // Manual: the route's name, "" for all
 }
 

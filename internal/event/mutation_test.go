@@ -1,6 +1,7 @@
 package event
 
 import (
+	"encoding/base64"
 	"encoding/json"
 	"maps"
 	"os"
@@ -14,20 +15,43 @@ import (
 // TestDecodeMutated puts null, a string, a list and an object into every place of every recorded payload, also inside the
 // envelopes that are strings: whatever a sender may come to leave out or change, Decode gives an error or sound messages.
 func TestDecodeMutated(t *testing.T) {
-	for name, payload := range recordings(t) {
-		t.Run(name, func(t *testing.T) {
-			var root any
-			require.NoError(t, json.Unmarshal(payload, &root))
-			n := 0
-			mutate(root, func(changed any) {
-				data, err := json.Marshal(changed)
-				require.NoError(t, err)
-				requireSound(t, data)
-				n++
+	for _, dir := range []string{recorded, recordedGoogle} {
+		for name, payload := range recordings(t, dir) {
+			t.Run(name, func(t *testing.T) {
+				requireMutationsSound(t, payload, func(data []byte) { requireSound(t, data) })
 			})
-			require.Positive(t, n)
+		}
+	}
+}
+
+// TestDecodeRequestMutated does the same to the bodies of the recorded requests, and leaves out one line of their headers at a time.
+func TestDecodeRequestMutated(t *testing.T) {
+	for name, r := range requests(t) {
+		t.Run(name, func(t *testing.T) {
+			for line := range r.header {
+				less := maps.Clone(r.header)
+				delete(less, line)
+				requireRequestSound(t, less, r.body)
+				requireRequestSound(t, less, nil)
+			}
+			if json.Valid(r.body) {
+				requireMutationsSound(t, r.body, func(data []byte) { requireRequestSound(t, r.header, data) })
+			}
 		})
 	}
+}
+
+func requireMutationsSound(t *testing.T, payload []byte, requireIsSound func([]byte)) {
+	var root any
+	require.NoError(t, json.Unmarshal(payload, &root))
+	n := 0
+	mutate(root, func(changed any) {
+		data, err := json.Marshal(changed)
+		require.NoError(t, err)
+		requireIsSound(data)
+		n++
+	})
+	require.Positive(t, n)
 }
 
 // mutate calls use with every variant of v that differs in one place.
@@ -49,22 +73,28 @@ func mutate(v any, use func(any)) {
 			use(slices.Delete(slices.Clone(v), i, i+1))
 			mutate(v[i], func(other any) { changed[i] = other; use(changed) })
 		}
-	case string: // perhaps an envelope
+	case string: // perhaps an envelope, perhaps in base64
+		encode := func(data []byte) any { return string(data) }
+		data := []byte(v)
+		if decoded, err := base64.StdEncoding.DecodeString(v); err == nil {
+			encode = func(data []byte) any { return base64.StdEncoding.EncodeToString(data) }
+			data = decoded
+		}
 		var inner map[string]any
-		if json.Unmarshal([]byte(v), &inner) != nil {
+		if json.Unmarshal(data, &inner) != nil {
 			return
 		}
 		mutate(inner, func(other any) {
 			if data, err := json.Marshal(other); err == nil {
-				use(string(data))
+				use(encode(data))
 			}
 		})
 	}
 }
 
-// recordings are the recorded payloads by file name.
-func recordings(t testing.TB) map[string][]byte {
-	files, err := filepath.Glob(filepath.Join(recorded, "*.json"))
+// recordings are the recorded payloads of a directory by file name.
+func recordings(t testing.TB, dir string) map[string][]byte {
+	files, err := filepath.Glob(filepath.Join(dir, "*.json"))
 	require.NoError(t, err)
 	require.NotEmpty(t, files)
 	payloads := map[string][]byte{}

@@ -58,12 +58,11 @@ func (r Resolver) With(more Resolver) Resolver {
 // Resolve returns the secret that ref ("scheme:rest") names, without the line ends that editors leave behind it. An empty
 // secret is an error. Errors have Permanent() true where somebody has to repair something.
 func (r Resolver) Resolve(ctx context.Context, ref string) (string, error) {
-	scheme, rest, ok := strings.Cut(ref, ":")
-	source := r[scheme]
-	if !ok || source == nil {
-		return "", r.unknown(scheme, ok)
+	if err := r.Check(ref); err != nil {
+		return "", err
 	}
-	value, err := source(ctx, rest)
+	scheme, rest, _ := strings.Cut(ref, ":")
+	value, err := r[scheme](ctx, rest)
 	if err != nil {
 		return "", fmt.Errorf("secret %s: %w", ref, err)
 	}
@@ -71,6 +70,14 @@ func (r Resolver) Resolve(ctx context.Context, ref string) (string, error) {
 		return "", fmt.Errorf("secret %s: %w", ref, Permanentf("it is empty: store the secret there"))
 	}
 	return value, nil
+}
+
+// Check reports a reference that no source of r can read, whatever it names.
+func (r Resolver) Check(ref string) error {
+	if scheme, _, ok := strings.Cut(ref, ":"); !ok || r[scheme] == nil {
+		return r.unknown(scheme, ok)
+	}
+	return nil
 }
 
 var schemeForm = regexp.MustCompile(`^[a-z][a-z0-9-]{0,15}$`)

@@ -3,7 +3,6 @@ package awssecret
 
 import (
 	"context"
-	"encoding/json"
 	"errors"
 	"fmt"
 	"strings"
@@ -66,13 +65,7 @@ func readSecret(ctx context.Context, client *secretsmanager.Client, region, ref 
 	if got.SecretString == nil {
 		return "", secret.Permanentf("it is a binary secret: store it as text (SecretString)")
 	}
-	if withKey {
-		return member(*got.SecretString, key)
-	}
-	if isObject(*got.SecretString) {
-		return "", secret.Permanentf("it is a JSON object: add #key to name the one value to use, as in aws-sm:ARN#token")
-	}
-	return *got.SecretString, nil
+	return secret.Member(*got.SecretString, key, withKey, "aws-sm:ARN#token")
 }
 
 func readParameter(ctx context.Context, client *ssm.Client, region, name string) (string, error) {
@@ -87,31 +80,6 @@ func readParameter(ctx context.Context, client *ssm.Client, region, name string)
 		return "", errors.New("the Parameter Store answered without a parameter")
 	}
 	return aws.ToString(got.Parameter.Value), nil
-}
-
-func isObject(s string) bool {
-	var object map[string]json.RawMessage
-	return json.Unmarshal([]byte(s), &object) == nil && object != nil
-}
-
-// member returns one text of a JSON object. Its errors leave out those of the JSON decoder, which quote what they read.
-func member(s, key string) (string, error) {
-	if !isObject(s) {
-		return "", secret.Permanentf("it is not a JSON object: leave out #%s, or store an object with that key", key)
-	}
-	var object map[string]any
-	if err := json.Unmarshal([]byte(s), &object); err != nil {
-		return "", secret.Permanentf("it is not readable JSON: store it again")
-	}
-	value, found := object[key]
-	if !found {
-		return "", secret.Permanentf("its JSON object has no key %q: correct the key after #, or add it to the secret", key)
-	}
-	text, isText := value.(string)
-	if !isText {
-		return "", secret.Permanentf("the value of %q in its JSON object is not text: store it in quotes", key)
-	}
-	return text, nil
 }
 
 // repairs are the refusals of AWS that will not pass by themselves. %[1]s is the region, %[2]s the action.

@@ -30,10 +30,10 @@ type rule struct {
 
 const (
 	awsSDK     = "github.com/aws/aws-sdk-go-v2 github.com/aws/smithy-go"
-	googleSDK  = "cloud.google.com/go google.golang.org/api google.golang.org/grpc"
+	googleSDK  = "cloud.google.com/go google.golang.org/api github.com/googleapis/gax-go golang.org/x/oauth2"
 	edges      = "os os/exec os/signal net net/http syscall" // the outside world
 	noEnv      = "os os/exec os/signal syscall"
-	testServer = "internal/astro/astrotest internal/s3server"
+	testServer = "internal/astro/astrotest internal/s3server internal/gcsserver"
 	belowWire  = "internal/deployer internal/state internal/selection internal/bundle internal/pysyntax internal/statuspage internal/notify " +
 		"internal/astro internal/event internal/config internal/secret internal/bucket"
 )
@@ -41,11 +41,13 @@ const (
 // table has one line for each package, top down: a package imports only what stands below it. A line may be there before its package.
 var table = []rule{
 	{"functions/lambda", "internal/awswire internal/lambdahandler internal/service github.com/aws/aws-lambda-go " + belowWire, "net/http"},
-	{"functions/cloudfunction", "internal/service github.com/GoogleCloudPlatform/functions-framework-go github.com/cloudevents/sdk-go " + belowWire + " " + googleSDK, ""},
-	{"functions/dagbucket", "internal/awswire internal/demo internal/service github.com/alecthomas/kong golang.org/x/term " + belowWire, ""},
+	{"functions/cloudfunction", "internal/gcpwire internal/cloudrunhandler internal/service github.com/GoogleCloudPlatform/functions-framework-go " +
+		"cloud.google.com/go/functions " + belowWire, ""},
+	{"functions/dagbucket", "internal/awswire internal/gcpwire internal/demo internal/service github.com/alecthomas/kong golang.org/x/term " + belowWire, ""},
 	{"internal/lambdazip", "", "net/http"},
 	{"internal/demo", "internal/service " + testServer + " " + belowWire, "os"},
 	{"internal/lambdahandler", "internal/service internal/deployer internal/event", edges},
+	{"internal/cloudrunhandler", "internal/service internal/event", "os os/exec os/signal net syscall"},
 	{"internal/service", belowWire + " golang.org/x/sync", edges},
 	{"internal/deployer", "internal/state internal/selection internal/bundle internal/pysyntax internal/bucket golang.org/x/sync", edges},
 	{"internal/statuspage", "internal/state", edges},
@@ -57,14 +59,18 @@ var table = []rule{
 	{"internal/astro/astrotest", "", "os"},
 	{"internal/astro", "github.com/cenkalti/backoff/v5", noEnv},
 	{"internal/s3server", "github.com/johannesboyne/gofakes3", "os"},
+	{"internal/gcsserver", "github.com/fsouza/fake-gcs-server", "os"},
 	{"internal/event", "github.com/aws/aws-lambda-go", noEnv + " net/http"},
 	{"internal/awswire", "internal/bucket/s3bucket internal/bucket/dirbucket internal/bucket internal/secret/awssecret internal/secret " + awsSDK, "os"},
+	{"internal/gcpwire", "internal/bucket/gcsbucket internal/bucket/dirbucket internal/bucket internal/secret/gcpsecret internal/secret " + googleSDK, "os"},
 	{"internal/config", "internal/bucket go.yaml.in/yaml/v3", "net/http"},
 	{"internal/secret/awssecret", "internal/secret " + awsSDK, "os"},
+	{"internal/secret/gcpsecret", "internal/secret github.com/cenkalti/backoff/v5 " + googleSDK, "os"},
 	{"internal/secret", "", "net/http"},
 	{"internal/bucket/buckettest", "internal/bucket github.com/stretchr/testify golang.org/x/sync", edges},
-	{"internal/bucket/s3bucket", "internal/bucket " + awsSDK, "os"},
-	{"internal/bucket/gcsbucket", "internal/bucket " + googleSDK, "os"},
+	{"internal/bucket/s3bucket", "internal/network internal/bucket " + awsSDK, "os"},
+	{"internal/bucket/gcsbucket", "internal/network internal/bucket " + googleSDK, "os"},
+	{"internal/network", "", "os os/exec os/signal"},
 	{"internal/bucket/dirbucket", "internal/bucket", "net net/http"},
 	{"internal/bucket/membucket", "internal/bucket", edges},
 	{"internal/bucket", "", edges},
@@ -72,19 +78,22 @@ var table = []rule{
 
 // homes says where a cloud's SDK may be imported, whatever the table says.
 var homes = map[string][]string{
-	"github.com/aws/aws-sdk-go-v2": {"internal/awswire", "internal/bucket/s3bucket", "internal/secret/awssecret"},
-	"github.com/aws/smithy-go":     {"internal/awswire", "internal/bucket/s3bucket", "internal/secret/awssecret"},
-	"github.com/aws/aws-lambda-go": {"functions/lambda", "internal/event"},
-	"cloud.google.com/go":          {"functions/cloudfunction", "internal/bucket/gcsbucket"},
-	"google.golang.org/api":        {"functions/cloudfunction", "internal/bucket/gcsbucket"},
+	"github.com/aws/aws-sdk-go-v2":                          {"internal/awswire", "internal/bucket/s3bucket", "internal/secret/awssecret"},
+	"github.com/aws/smithy-go":                              {"internal/awswire", "internal/bucket/s3bucket", "internal/secret/awssecret"},
+	"github.com/aws/aws-lambda-go":                          {"functions/lambda", "internal/event"},
+	"cloud.google.com/go":                                   {"functions/cloudfunction", "internal/gcpwire", "internal/bucket/gcsbucket", "internal/secret/gcpsecret"},
+	"google.golang.org/api":                                 {"internal/bucket/gcsbucket", "internal/secret/gcpsecret"},
+	"github.com/GoogleCloudPlatform/functions-framework-go": {"functions/cloudfunction"},
 }
 
 // strangers are what a function must not even link: the other cloud, and what only tests, the demo or the command line need.
 var strangers = map[string]string{
 	"functions/lambda": "cloud.google.com/go google.golang.org/api github.com/johannesboyne/gofakes3 github.com/alecthomas/kong github.com/stretchr/testify " +
-		"internal/demo internal/s3server internal/astro/astrotest internal/bucket/buckettest internal/bucket/membucket testing",
+		"internal/demo internal/s3server internal/gcsserver github.com/fsouza/fake-gcs-server internal/astro/astrotest internal/bucket/buckettest " +
+		"internal/bucket/membucket testing",
 	"functions/cloudfunction": "github.com/aws/aws-sdk-go-v2 github.com/aws/aws-lambda-go github.com/johannesboyne/gofakes3 github.com/alecthomas/kong " +
-		"github.com/stretchr/testify internal/demo internal/s3server internal/astro/astrotest internal/bucket/buckettest internal/bucket/membucket testing",
+		"github.com/stretchr/testify internal/demo internal/s3server internal/gcsserver github.com/fsouza/fake-gcs-server internal/astro/astrotest " +
+		"internal/bucket/buckettest internal/bucket/membucket testing",
 }
 
 func TestImportsFollowTheTable(t *testing.T) {

@@ -17,6 +17,7 @@ import (
 	"github.com/dagbucket/dagbucket/internal/awswire"
 	"github.com/dagbucket/dagbucket/internal/config"
 	"github.com/dagbucket/dagbucket/internal/deployer"
+	"github.com/dagbucket/dagbucket/internal/gcpwire"
 	"github.com/dagbucket/dagbucket/internal/service"
 )
 
@@ -149,13 +150,14 @@ func (c *console) log() *slog.Logger {
 
 // service wires the configuration of the environment.
 func (c *console) service(ctx context.Context, progress func(deployer.Progress)) (*service.Service, error) {
-	clients := awswire.New(c.env)
-	cfg, err := config.Load(ctx, c.env, clients.ReadURL)
+	aws, google := awswire.New(c.env), gcpwire.New(c.env)
+	buckets := aws.Buckets().With(google.Buckets())
+	cfg, err := config.Load(ctx, c.env, buckets.ReadURL)
 	if err != nil {
 		return nil, &exitError{exitUsage, err}
 	}
 	s, err := service.New(ctx, cfg, service.Deps{
-		OpenBucket: clients.OpenBucket, Secrets: clients.Secrets(), Version: version, Log: c.log(), Progress: progress,
+		Buckets: buckets, Secrets: aws.Secrets().With(google.Secrets()), Version: version, Log: c.log(), Progress: progress,
 	})
 	if err != nil {
 		return nil, &exitError{exitUsage, err}

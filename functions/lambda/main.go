@@ -21,12 +21,13 @@ func main() {
 	log := slog.New(slog.NewJSONHandler(os.Stderr, nil))
 	handler := lambdahandler.New(func(ctx context.Context) (*service.Service, error) {
 		clients := awswire.New(os.Getenv)
-		cfg, err := config.Load(ctx, os.Getenv, clients.ReadURL)
+		buckets := clients.Buckets()
+		cfg, err := config.Load(ctx, os.Getenv, buckets.ReadURL)
 		if err != nil {
 			return nil, err
 		}
 		return service.New(ctx, cfg, service.Deps{
-			OpenBucket: clients.OpenBucket, Secrets: clients.Secrets(), Version: version, Log: log,
+			Buckets: buckets, Secrets: clients.Secrets(), Version: version, Log: log,
 			SummaryAttrs: lambdahandler.Metrics,
 		})
 	}, log)

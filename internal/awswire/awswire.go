@@ -18,9 +18,6 @@ import (
 	"github.com/dagbucket/dagbucket/internal/secret/awssecret"
 )
 
-// maxConfig bounds a configuration file in bytes.
-const maxConfig = 1 << 20
-
 // Clients are made when they are first wanted, and then kept. They may be used concurrently.
 type Clients struct {
 	env func(string) string
@@ -57,33 +54,18 @@ func (c *Clients) s3Client(ctx context.Context) (*s3.Client, error) {
 	return c.s3, nil
 }
 
-// OpenBucket returns the bucket of u. It asks nothing of it.
-func (c *Clients) OpenBucket(ctx context.Context, u bucket.URL) (bucket.Bucket, error) {
-	switch u.Scheme {
-	case "s3":
-		client, err := c.s3Client(ctx)
-		if err != nil {
-			return nil, err
-		}
-		return s3bucket.New(client, u.Bucket), nil
-	case "file":
-		return dirbucket.New(u.Bucket)
+// Buckets opens s3:// and file:// URLs.
+func (c *Clients) Buckets() bucket.Openers {
+	return bucket.Openers{
+		"s3": func(ctx context.Context, u bucket.URL) (bucket.Bucket, error) {
+			client, err := c.s3Client(ctx)
+			if err != nil {
+				return nil, err
+			}
+			return s3bucket.New(client, u.Bucket), nil
+		},
+		"file": func(_ context.Context, u bucket.URL) (bucket.Bucket, error) { return dirbucket.New(u.Bucket) },
 	}
-	return nil, fmt.Errorf("%s: this program opens s3:// and file:// only", u)
-}
-
-// ReadURL reads the configuration file at an s3:// or file:// URL.
-func (c *Clients) ReadURL(ctx context.Context, url string) ([]byte, error) {
-	place, key, err := bucket.ParseObjectURL(url)
-	if err != nil {
-		return nil, err
-	}
-	b, err := c.OpenBucket(ctx, place)
-	if err != nil {
-		return nil, err
-	}
-	content, _, err := bucket.Read(ctx, b, key, "", maxConfig)
-	return content, err
 }
 
 // Secrets resolves references to the environment, to files, to Secrets Manager and to Systems Manager.

@@ -1,6 +1,6 @@
 // Package bucket is the storage contract: what dagbucket needs of an object store, and nothing more.
 //
-// Its implementations (s3bucket, dirbucket, membucket) each pass the suite in buckettest; what they must agree on is
+// Its implementations (s3bucket, gcsbucket, dirbucket, membucket) each pass the suite in buckettest; what they must agree on is
 // written here.
 package bucket
 
@@ -21,6 +21,9 @@ type Object struct {
 	Modified time.Time // by the storage's clock, UTC
 	// Archived objects are listed but cannot be read until somebody restores them.
 	Archived bool
+	// Gzip says that the bytes are compressed, and that whoever downloads them gets them decompressed: that is what their author has.
+	// Size and Open are of the bytes as they are stored. Only Google Cloud Storage does that.
+	Gzip bool
 }
 
 // Listing is every object below a prefix.
@@ -102,9 +105,11 @@ var (
 	ErrNoBucket = errors.New("no such bucket")
 	ErrBadKey   = errors.New("the storage cannot hold this key")
 	ErrTooLarge = errors.New("the object is too large for what it should be")
+	ErrScheme   = errors.New("no client for")
 )
 
 // Permanent reports whether err will not pass by itself: somebody has to change rights, names or configuration.
 func Permanent(err error) bool {
-	return errors.Is(err, ErrTooLarge) || errors.Is(err, ErrDenied) || errors.Is(err, ErrNoBucket) || errors.Is(err, ErrBadKey)
+	return errors.Is(err, ErrTooLarge) || errors.Is(err, ErrDenied) || errors.Is(err, ErrNoBucket) || errors.Is(err, ErrBadKey) ||
+		errors.Is(err, ErrScheme)
 }

@@ -138,7 +138,7 @@ func (d *demo) wire(ctx context.Context) error {
 	if d.source, err = open(ctx, cfg.Routes[0].Sources[0].URL); err != nil {
 		return err
 	}
-	d.service, err = service.New(ctx, cfg, service.Deps{OpenBucket: open, Secrets: secret.Local(getenv), Version: d.Version, Log: d.Log})
+	d.service, err = service.New(ctx, cfg, service.Deps{Buckets: bucket.Openers{"s3": open}, Secrets: secret.Local(getenv), Version: d.Version, Log: d.Log})
 	return err
 }
 

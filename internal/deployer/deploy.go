@@ -101,7 +101,7 @@ func (x *run) recordDeployed(ctx context.Context) error {
 	}
 	// A crash here leaves old bundles that the next deploy prunes.
 	x.reportRecord()
-	x.result.Outcome, x.result.Reason = Deployed, x.drift
+	x.settled(Deployed)
 	done := x.result
 	x.deployed = &done
 	if !first { // nothing is older than a first deploy
@@ -142,8 +142,16 @@ func (x *run) recordUnchanged(ctx context.Context) error {
 	}
 	x.reportRecord()
 	x.result.Added, x.result.Modified, x.result.Removed = nil, nil, nil
-	x.result.Outcome, x.result.Reason = Unchanged, x.drift
+	x.settled(Unchanged)
 	return nil
+}
+
+// settled sets the outcome of a run that the record tells of.
+func (x *run) settled(o Outcome) {
+	x.result.Outcome, x.result.Reason, x.result.Began = o, x.drift, time.Time{}
+	if !x.plan.provisional {
+		x.result.Began = x.view.began
+	}
 }
 
 // renewManifest lets the live deploy remember the versions and fates that this listing shows for the same contents.

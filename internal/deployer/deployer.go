@@ -162,6 +162,9 @@ type Result struct {
 
 	Retryable bool  `json:"-"` // the events should come again: Failed in a way that may pass, or Busy while the other run may be dead
 	Err       error `json:"-"` // Failed and Held only
+	// Began is when the listing behind Deployed or Unchanged began, by the local clock: what happened before it was seen. Zero if there is
+	// none, or if it covers nothing.
+	Began time.Time `json:"-"`
 }
 
 // Note is the fate of one path that is not shipped as the bucket holds it.

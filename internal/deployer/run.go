@@ -111,9 +111,9 @@ func (x *run) sync(ctx context.Context) error {
 // tellOfDeploy makes the deploy of an earlier look the outcome of a run that looked again and found nothing more to do.
 func (x *run) tellOfDeploy() {
 	if x.deployed != nil && x.result.Outcome == Unchanged {
-		seconds := x.result.Seconds
+		last := x.result
 		x.result = *x.deployed
-		x.result.Seconds = seconds
+		x.result.Seconds, x.result.Began = last.Seconds, last.Began
 	}
 }
 
@@ -277,7 +277,7 @@ func (x *run) grace(ctx context.Context) (context.Context, context.CancelFunc) {
 
 // fail turns an error into an outcome.
 func (x *run) fail(ctx context.Context, err error) {
-	x.result.Err, x.result.Reason = err, err.Error()
+	x.result.Err, x.result.Reason, x.result.Began = err, err.Error(), time.Time{}
 	if !x.dry {
 		x.result.Added, x.result.Modified, x.result.Removed = nil, nil, nil // nothing of it happened
 	}

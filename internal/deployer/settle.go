@@ -21,6 +21,7 @@ const rules = "1"
 type view struct {
 	listings []bucket.Listing // by source
 	listed   time.Time        // when the listing began, by the storage's clock (the earliest of several)
+	began    time.Time        // the same by the local clock
 	revision string           // equal revisions show equal keys and versions
 	// doubtful holds what is live and missing here, but not missing in the listing before: such a removal does not count.
 	doubtful map[string]bool
@@ -83,7 +84,7 @@ func without(a, b map[string]bool) map[string]bool {
 
 // list lists all sources.
 func (x *run) list(ctx context.Context) (*view, error) {
-	v := &view{listings: make([]bucket.Listing, len(x.Sources))}
+	v := &view{listings: make([]bucket.Listing, len(x.Sources)), began: x.Clock.Now()}
 	err := x.step("list", func() error {
 		g, ctx := errgroup.WithContext(ctx)
 		for i, s := range x.Sources {

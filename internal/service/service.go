@@ -22,41 +22,52 @@ import (
 	"github.com/dagbucket/dagbucket/internal/state"
 )
 
-// routesAtOnce bounds the routes that one invocation runs side by side: each may need the memory of one run.
+// routesAtOnce bounds the runs side by side, of an invocation or of a process that shares them: each may need the memory of one run.
 const routesAtOnce = 2
 
 // Deps is what a Service needs of its surroundings.
 type Deps struct {
-	OpenBucket func(ctx context.Context, u bucket.URL) (bucket.Bucket, error)
-	Secrets    secret.Resolver
-	Version    string // of dagbucket
-	Log        *slog.Logger
+	Buckets bucket.Openers
+	Secrets secret.Resolver
+	Version string // of dagbucket
+	Log     *slog.Logger
 	// SummaryAttrs, if set, adds attributes to the one line that is logged for each run.
 	SummaryAttrs func(deployer.Result) []slog.Attr
 	Progress     func(deployer.Progress) // optional
+	// Share lets concurrent calls of Handle share runs, one at a time for each route: for a process that serves many requests at once.
+	Share bool
 }
 
 // Service runs the routes of one configuration. It may be used concurrently.
 type Service struct {
 	deps   Deps
 	routes []*deployer.Route
+	lanes  []*lane // of the routes; nil if runs are not shared
 	config *config.Config
 }
 
 // New wires every route of cfg. It opens buckets, but asks nothing of them.
 func New(ctx context.Context, cfg *config.Config, deps Deps) (*Service, error) {
 	s := &Service{deps: deps, config: cfg}
+	slots := make(chan struct{}, routesAtOnce)
 	for _, r := range cfg.Routes {
 		route, err := s.wire(ctx, r)
 		if err != nil {
 			return nil, fmt.Errorf("route %s: %w", r.Name, err)
 		}
 		s.routes = append(s.routes, route)
+		if deps.Share {
+			s.lanes = append(s.lanes, &lane{clock: route.Clock, slots: slots,
+				sync: func(ctx context.Context, events []time.Time) deployer.Result { return s.Sync(ctx, route, events) }})
+		}
 	}
 	return s, nil
 }
 
 func (s *Service) wire(ctx context.Context, r config.Route) (*deployer.Route, error) {
+	if err := s.deps.Secrets.Check(r.Token); err != nil {
+		return nil, fmt.Errorf("token: %w", err)
+	}
 	client, err := astro.New(astro.Options{
 		BaseURL: s.config.AstroURL, Organization: r.Organization, Deployment: r.Deployment,
 		Token: secret.Cached(s.deps.Secrets, r.Token), Version: s.deps.Version,
@@ -64,7 +75,7 @@ func (s *Service) wire(ctx context.Context, r config.Route) (*deployer.Route, er
 	if err != nil {
 		return nil, err
 	}
-	states, err := s.deps.OpenBucket(ctx, s.config.State)
+	states, err := s.deps.Buckets.Open(ctx, s.config.State)
 	if err != nil {
 		return nil, fmt.Errorf("state %s: %w", s.config.State, err)
 	}
@@ -79,7 +90,7 @@ func (s *Service) wire(ctx context.Context, r config.Route) (*deployer.Route, er
 	}
 	s.warnOfMissing(r)
 	for _, src := range r.Sources {
-		b, err := s.deps.OpenBucket(ctx, src.URL)
+		b, err := s.deps.Buckets.Open(ctx, src.URL)
 		if err != nil {
 			return nil, fmt.Errorf("source %s: %w", src.URL, err)
 		}
@@ -191,15 +202,7 @@ func (s *Service) Handle(ctx context.Context, batch event.Batch) Report {
 			s.assign(dues, i, e)
 		}
 	}
-	results := make([]deployer.Result, len(s.routes))
-	var g errgroup.Group
-	g.SetLimit(routesAtOnce)
-	for i, r := range s.routes {
-		if len(dues[i].messages) > 0 {
-			g.Go(func() error { results[i] = s.Sync(ctx, r, dues[i].times); return nil })
-		}
-	}
-	_ = g.Wait() // no run returns an error
+	results := s.runAll(ctx, dues)
 	var report Report
 	for i, d := range dues {
 		if len(d.messages) == 0 {
@@ -216,6 +219,26 @@ func (s *Service) Handle(ctx context.Context, batch event.Batch) Report {
 		}
 	}
 	return report
+}
+
+// runAll runs the routes that are due, or waits for the runs that others share with them.
+func (s *Service) runAll(ctx context.Context, dues []due) []deployer.Result {
+	results := make([]deployer.Result, len(s.routes))
+	var g errgroup.Group
+	if s.lanes == nil {
+		g.SetLimit(routesAtOnce)
+	}
+	for i, r := range s.routes {
+		switch {
+		case len(dues[i].messages) == 0:
+		case s.lanes != nil:
+			g.Go(func() error { results[i] = s.lanes[i].run(ctx, r.Name, dues[i].times); return nil })
+		default:
+			g.Go(func() error { results[i] = s.Sync(ctx, r, dues[i].times); return nil })
+		}
+	}
+	_ = g.Wait() // no run returns an error
+	return results
 }
 
 // assign notes an event with every route that it concerns.

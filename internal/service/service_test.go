@@ -54,8 +54,8 @@ func newWorld(t *testing.T) *world {
 	cfg, err := config.Load(t.Context(), getenv, func(context.Context, string) ([]byte, error) { return []byte(yaml), nil })
 	require.NoError(t, err)
 	w.service, err = service.New(t.Context(), cfg, service.Deps{
-		OpenBucket: func(_ context.Context, u bucket.URL) (bucket.Bucket, error) { return w.buckets[u.Bucket], nil },
-		Secrets:    secret.Local(getenv), Version: "test", Log: slog.New(slog.NewJSONHandler(&w.logs, nil)),
+		Buckets: bucket.Openers{"s3": func(_ context.Context, u bucket.URL) (bucket.Bucket, error) { return w.buckets[u.Bucket], nil }},
+		Secrets: secret.Local(getenv), Version: "test", Log: slog.New(slog.NewJSONHandler(&w.logs, nil)),
 		SummaryAttrs: func(r deployer.Result) []slog.Attr { return []slog.Attr{slog.String("extra", string(r.Outcome))} },
 	})
 	require.NoError(t, err)

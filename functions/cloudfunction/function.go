@@ -1,0 +1,57 @@
+// Package cloudfunction is the Cloud Run function: Cloud Storage's events in, DAG-only deploys on Astro out.
+//
+// Its two entry points take what Google's event routes deliver: Dagbucket serves HTTP, and so everything but the background events
+// of 1st-gen functions, which are DagbucketBackground's.
+package cloudfunction
+
+import (
+	"context"
+	"encoding/json"
+	"fmt"
+	"log/slog"
+	"net/http"
+	"os"
+
+	"cloud.google.com/go/functions/metadata"
+	// The buildpack generates a main package that needs it, and takes it from this module's vendor folder.
+	_ "github.com/GoogleCloudPlatform/functions-framework-go/funcframework"
+
+	"github.com/dagbucket/dagbucket/internal/cloudrunhandler"
+	"github.com/dagbucket/dagbucket/internal/config"
+	"github.com/dagbucket/dagbucket/internal/gcpwire"
+	"github.com/dagbucket/dagbucket/internal/service"
+)
+
+// version is set when the package is staged.
+var version = "dev"
+
+// handler lives as long as the instance; it is wired by the first event.
+var handler = newHandler()
+
+// Dagbucket is the entry point of a Cloud Run function: CloudEvents in both of their modes, Pub/Sub pushes, Cloud Scheduler's and a
+// person's POST.
+func Dagbucket(w http.ResponseWriter, r *http.Request) { handler.ServeHTTP(w, r) }
+
+// DagbucketBackground is the entry point of a 1st-gen background function. An event without metadata is an error.
+func DagbucketBackground(ctx context.Context, data json.RawMessage) error {
+	meta, err := metadata.FromContext(ctx)
+	if err != nil {
+		return fmt.Errorf("this entry point takes the events of 1st-gen background functions; use Dagbucket for others: %w", err)
+	}
+	return handler.Background(ctx, meta.EventType, meta.Timestamp, data)
+}
+
+func newHandler() *cloudrunhandler.Handler {
+	log := slog.New(slog.NewJSONHandler(os.Stderr, &slog.HandlerOptions{ReplaceAttr: cloudrunhandler.LogAttr}))
+	return cloudrunhandler.New(func(ctx context.Context) (*service.Service, error) {
+		clients := gcpwire.New(os.Getenv)
+		buckets := clients.Buckets()
+		cfg, err := config.Load(ctx, os.Getenv, buckets.ReadURL)
+		if err != nil {
+			return nil, err
+		}
+		return service.New(ctx, cfg, service.Deps{
+			Buckets: buckets, Secrets: clients.Secrets(), Version: version, Log: log, Share: true,
+		})
+	}, log)
+}

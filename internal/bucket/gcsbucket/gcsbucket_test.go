@@ -1,0 +1,90 @@
+package gcsbucket_test
+
+import (
+	"fmt"
+	"net/http"
+	"net/http/httptest"
+	"strings"
+	"sync/atomic"
+	"testing"
+
+	"github.com/stretchr/testify/require"
+
+	"github.com/dagbucket/dagbucket/internal/bucket"
+	"github.com/dagbucket/dagbucket/internal/bucket/buckettest"
+	"github.com/dagbucket/dagbucket/internal/bucket/gcsbucket"
+	"github.com/dagbucket/dagbucket/internal/gcsserver"
+)
+
+// open returns the bucket "acme" of a server.
+func open(t *testing.T, server http.Handler) *gcsbucket.Bucket {
+	t.Helper()
+	listener := httptest.NewServer(server)
+	t.Cleanup(listener.Close)
+	return at(t, gcsbucket.Options{Endpoint: listener.URL})
+}
+
+func at(t *testing.T, o gcsbucket.Options) *gcsbucket.Bucket {
+	t.Helper()
+	client, err := gcsbucket.NewClient(t.Context(), o)
+	require.NoError(t, err)
+	return gcsbucket.New(client, "acme")
+}
+
+func server(t *testing.T, buckets ...string) *gcsserver.Server {
+	t.Helper()
+	s, err := gcsserver.New(buckets...)
+	require.NoError(t, err)
+	return s
+}
+
+// TestContract runs against the embedded server, which checks no credentials: of those, only the answer is shown.
+func TestContract(t *testing.T) {
+	buckettest.Run(t, buckettest.Harness{
+		New:      func(t *testing.T) bucket.Bucket { return open(t, server(t, "acme")) },
+		PageSize: 1000,
+		Lacks:    func(key string) bool { return strings.ContainsAny(key, "\r\n") || !isUTF8(key) },
+		BadKeys: []string{strings.Repeat("s", 1025), "dags/\xff\xfe.py", "dags/new\nline.py", "dags/carriage\rreturn.py", "", ".", "..",
+			".well-known/acme-challenge/x"},
+		Denied: func(t *testing.T) bucket.Bucket {
+			return open(t, refusal(http.StatusForbidden, "forbidden", "dagbucket@acme.iam.gserviceaccount.com does not have access"))
+		},
+		Missing: func(t *testing.T) bucket.Bucket { return open(t, server(t, "another")) },
+		Cutting: func(t *testing.T) (bucket.Bucket, func()) {
+			var cutting atomic.Bool
+			server := server(t, "acme")
+			return open(t, http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+				if cutting.Load() && r.Method == http.MethodGet {
+					w = &cutWriter{ResponseWriter: w, left: buckettest.CutAfter}
+				}
+				server.ServeHTTP(w, r)
+			})), func() { cutting.Store(true) }
+		},
+	})
+}
+
+func isUTF8(key string) bool { return strings.ToValidUTF8(key, "") == key }
+
+// cutWriter breaks the connection after some bytes.
+type cutWriter struct {
+	http.ResponseWriter
+	left int
+}
+
+func (w *cutWriter) Write(p []byte) (int, error) {
+	n, err := w.ResponseWriter.Write(p[:min(len(p), w.left)])
+	if w.left -= n; w.left == 0 {
+		_ = http.NewResponseController(w.ResponseWriter).Flush()
+		panic(http.ErrAbortHandler)
+	}
+	return n, err
+}
+
+// refusal answers every request with this error, in the form of the JSON API.
+func refusal(status int, reason, message string) http.Handler {
+	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		w.Header().Set("Content-Type", "application/json")
+		w.WriteHeader(status)
+		fmt.Fprintf(w, `{"error":{"code":%d,"message":%q,"errors":[{"message":%[2]q,"domain":"global","reason":%q}]}}`, status, message, reason)
+	})
+}

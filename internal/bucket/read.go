@@ -1,6 +1,8 @@
 package bucket
 
 import (
+	"bytes"
+	"compress/gzip"
 	"context"
 	"errors"
 	"fmt"
@@ -9,7 +11,7 @@ import (
 	"time"
 )
 
-// Read returns a whole object of at most limit bytes, and what it is; its errors are Open's, or ErrTooLarge. A connection that
+// Read returns a whole object of at most limit bytes, decompressed if it is stored compressed, and what it is; its errors are Open's, or ErrTooLarge. A connection that
 // breaks is made again where it broke.
 func Read(ctx context.Context, b Bucket, key, version string, limit int64) ([]byte, Object, error) {
 	content, object, _, err := ReadDated(ctx, b, key, version, limit)
@@ -29,7 +31,29 @@ func ReadDated(ctx context.Context, b Bucket, key, version string, limit int64) 
 		return nil, object, now, fmt.Errorf("%s/%s: %w: it has %d bytes, and at most %d are allowed there", b, key, ErrTooLarge, object.Size, limit)
 	}
 	content, err := io.ReadAll(reader)
-	return content, object, now, err
+	if err == nil && object.Gzip {
+		content, err = decompress(content, limit)
+	}
+	if err != nil {
+		return nil, object, now, fmt.Errorf("%s/%s: %w", b, key, err)
+	}
+	return content, object, now, nil
+}
+
+// decompress returns what a small object that is stored compressed holds. What is not compressed at all stays as it is.
+func decompress(content []byte, limit int64) ([]byte, error) {
+	zr, err := gzip.NewReader(bytes.NewReader(content))
+	if err != nil {
+		return content, nil
+	}
+	plain, err := io.ReadAll(io.LimitReader(zr, limit+1))
+	switch {
+	case int64(len(plain)) > limit:
+		return nil, fmt.Errorf("%w: decompressed it has more than the %d bytes that are allowed there", ErrTooLarge, limit)
+	case err != nil:
+		return content, nil
+	}
+	return plain, nil
 }
 
 const (

@@ -37,11 +37,13 @@ func (e *movedError) Error() string {
 
 // fetched is one object on its way to the packer.
 type fetched struct {
-	ready chan struct{} // closed when the fields below are set
-	err   error
-	sum   string        // SHA-256 of the content; "" if it is larger than headSize and was not read ahead
-	head  []byte        // its beginning
-	rest  io.ReadCloser // nil if head is all of it
+	ready  chan struct{} // closed when the fields below are set
+	err    error
+	size   int64         // of the content
+	sum    string        // SHA-256 of the content; "" if it is larger than headSize and was not read ahead
+	isLive bool          // the live bundle holds the content, and it is not here
+	head   []byte        // its beginning
+	rest   io.ReadCloser // nil if head is all of it
 }
 
 // content reads the whole object.
@@ -102,13 +104,24 @@ func (x *run) fetchOne(ctx context.Context, it *item, f *fetched) error {
 		}
 		return fmt.Errorf("fetching %s/%s: %w", s.Bucket, it.object.Key, err)
 	}
+	if it.object.Gzip {
+		if done, err := x.fetchDecoded(ctx, it, f); err != nil {
+			return moved(err)
+		} else if done {
+			if f.rest != nil {
+				f.rest = &movedReader{f.rest, moved}
+			}
+			return nil
+		}
+	}
+	f.size = it.object.Size
 	if it.object.Size > headSize && it.live != nil && it.live.Size == it.object.Size {
 		sum, err := x.sumOf(ctx, it)
 		if err != nil {
 			return moved(err)
 		}
-		if f.sum = sum; sum == it.live.SHA256 && !x.bundleGone {
-			return nil // the live bundle holds it
+		if f.sum, f.isLive = sum, sum == it.live.SHA256 && !x.bundleGone; f.isLive {
+			return nil
 		}
 	}
 	body := bucket.NewReader(ctx, s.Bucket, *it.object)

@@ -140,7 +140,7 @@ func (x *run) guardLimits() error {
 		return held(fmt.Sprintf("%d files are more than limits.max_files (%d): remove files, or raise the limit", n, x.MaxFiles))
 	}
 	if x.MaxBytes > 0 && x.plan.bytes > x.MaxBytes {
-		return held(fmt.Sprintf("%d bytes are more than limits.max_bytes (%d): remove files, or raise the limit", x.plan.bytes, x.MaxBytes))
+		return x.tooManyBytes(x.plan.bytes)
 	}
 	return nil
 }
@@ -187,4 +187,8 @@ func (x *run) approvedFiles(ctx context.Context) ([]state.File, error) {
 		return nil, nil
 	}
 	return files, err
+}
+
+func (x *run) tooManyBytes(n int64) error {
+	return held(fmt.Sprintf("%d bytes are more than limits.max_bytes (%d): remove files, or raise the limit", n, x.MaxBytes))
 }

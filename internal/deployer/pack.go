@@ -129,16 +129,29 @@ func (x *run) packItem(ctx context.Context, out *bundle.Writer, it *item, object
 		return f.err
 	}
 	defer f.close()
+	if err := x.setSize(it, f.size); err != nil {
+		return err
+	}
 	// Step 7, the syntax check of what was fetched, has its place here.
 	if it.live != nil && f.sum == it.live.SHA256 {
 		it.line.Modified = it.live.Modified // the same content under a new version keeps its time
-		if f.head == nil && it.object.Size > 0 {
+		if f.isLive {
 			return live.copy(ctx, out, it)
 		}
 	}
-	sum, err := out.Add(bundle.Entry{Path: it.path, Size: it.object.Size, Modified: it.line.Modified}, f.content())
+	sum, err := out.Add(bundle.Entry{Path: it.path, Size: f.size, Modified: it.line.Modified}, f.content())
 	it.line.SHA256 = sum
 	return err
+}
+
+// setSize notes the size of a content, which is not that of its object if that is stored compressed.
+func (x *run) setSize(it *item, size int64) error {
+	x.plan.bytes += size - it.line.Size
+	it.line.Size = size
+	if x.MaxBytes > 0 && x.plan.bytes > x.MaxBytes {
+		return x.tooManyBytes(x.plan.bytes)
+	}
+	return nil
 }
 
 // liveBundle reads members of the live bundle in order. It is opened when the first one is wanted.

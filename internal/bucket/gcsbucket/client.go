@@ -8,6 +8,7 @@ import (
 	"fmt"
 	"io"
 	"net/http"
+	"strconv"
 	"strings"
 	"sync"
 	"time"
@@ -73,7 +74,7 @@ func NewClient(ctx context.Context, o Options) (*Client, error) {
 type call struct {
 	mu           sync.Mutex
 	first, last  time.Time // the storage's clock, at the beginning of the first answer and at the last one
-	gen          string
+	gen          int64
 	broken       *brokenBody   // the body's own error
 	firstElapsed time.Duration // how long the first answer took
 }
@@ -100,7 +101,7 @@ func (c *call) now() time.Time {
 	return c.last
 }
 
-func (c *call) generation() string {
+func (c *call) generation() int64 {
 	c.mu.Lock()
 	defer c.mu.Unlock()
 	return c.gen
@@ -116,7 +117,7 @@ func (c *call) note(header http.Header, took time.Duration) {
 	if c.last = date.UTC(); c.first.IsZero() {
 		c.first, c.firstElapsed = c.last, took
 	}
-	c.gen = header.Get("X-Goog-Generation")
+	c.gen, _ = strconv.ParseInt(header.Get("X-Goog-Generation"), 10, 64) // 0 is none
 }
 
 var errForeign = errors.New("the answer is not one of Cloud Storage: " + network.NoProxy)
@@ -154,7 +155,7 @@ func (t *transport) RoundTrip(req *http.Request) (*http.Response, error) {
 		c.note(answer.Header, time.Since(began))
 	}
 	switch {
-	case listing && answer.StatusCode == http.StatusOK:
+	case listing && answer.StatusCode < 300:
 		return checkPage(req, answer)
 	case media && c != nil:
 		answer.Body = &body{answer.Body, c}

@@ -11,6 +11,7 @@ import (
 	"io"
 	"net/http"
 	"strconv"
+	"strings"
 	"sync/atomic"
 	"time"
 
@@ -100,9 +101,10 @@ func (b *Bucket) list(ctx context.Context, prefix string) (bucket.Listing, error
 }
 
 func objectOf(a *storage.ObjectAttrs) bucket.Object {
+	gzip := a.ContentEncoding == "gzip"
 	return bucket.Object{
-		Key: a.Name, Size: a.Size, Version: version(a.Generation), Modified: a.Created.UTC(), // when this generation was written
-		Gzip: a.ContentEncoding == "gzip",
+		Key: a.Name, Size: a.Size, Version: versionOf(a.Generation, gzip), Gzip: gzip,
+		Modified: a.Created.UTC(), // when this generation was written
 	}
 }
 
@@ -115,23 +117,27 @@ func check(o bucket.Object, prefix, last string, first bool) error {
 		return fmt.Errorf("the storage lists %q, which was not asked for", o.Key)
 	case o.Version == "":
 		return fmt.Errorf("the storage lists %q without a generation", o.Key)
-	case o.Size < 0:
-		return fmt.Errorf("the storage lists %q without a size", o.Key)
 	}
 	return nil
 }
 
-// version is "" for what is no generation.
-func version(generation int64) string {
-	if generation <= 0 {
+// compressed marks versions of objects that are stored compressed: whether they are is no part of their generation.
+const compressed = "/gzip"
+
+// versionOf is "" for what is no generation.
+func versionOf(generation int64, gzip bool) string {
+	switch {
+	case generation <= 0:
 		return ""
+	case gzip:
+		return strconv.FormatInt(generation, 10) + compressed
 	}
 	return strconv.FormatInt(generation, 10)
 }
 
 // generation is 0 for what is no version of this storage: nothing ever matches it.
 func generation(version string) int64 {
-	n, err := strconv.ParseInt(version, 10, 64)
+	n, err := strconv.ParseInt(strings.TrimSuffix(version, compressed), 10, 64)
 	if err != nil || n < 0 {
 		return 0
 	}
@@ -160,7 +166,8 @@ func (b *Bucket) open(ctx context.Context, key, version string, offset int64) (*
 	if err != nil {
 		return nil, b.explainRead(ctx, tries, key, version, err)
 	}
-	got := bucket.Object{Key: key, Size: r.Attrs.Size, Version: call.generation(), Modified: r.Attrs.LastModified.UTC(), Gzip: r.Attrs.ContentEncoding == "gzip"}
+	gzip := r.Attrs.ContentEncoding == "gzip"
+	got := bucket.Object{Key: key, Size: r.Attrs.Size, Version: versionOf(call.generation(), gzip), Modified: r.Attrs.LastModified.UTC(), Gzip: gzip}
 	if err := b.served(got, version, offset, r.Attrs.StartOffset); err != nil {
 		_ = r.Close()
 		return nil, err
@@ -256,10 +263,10 @@ func (b *Bucket) write(ctx context.Context, key string, body io.Reader, when buc
 		return "", fmt.Errorf("cannot write %s/%s: %w", b, key, from.Err)
 	case err != nil || ctx.Err() != nil:
 		return "", b.explain(ctx, tries, "write", "storage.objects.create, and to overwrite storage.objects.delete,", key, network.WithCause(ctx, err))
-	case version(w.Attrs().Generation) == "":
+	case w.Attrs() == nil || w.Attrs().Generation <= 0:
 		return "", fmt.Errorf("cannot write %s/%s: the answer names no generation, so it is not known whether it was stored: %s", b, key, network.NoProxy)
 	}
-	return version(w.Attrs().Generation), nil
+	return versionOf(w.Attrs().Generation, false), nil
 }
 
 // Delete implements bucket.Bucket.

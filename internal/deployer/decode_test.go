@@ -94,8 +94,11 @@ func TestLimitsHoldForWhatIsDecompressed(t *testing.T) {
 	bomb := compressed(t, string(make([]byte, 64<<20)))
 	require.Less(t, len(bomb), 100_000)
 	for name, put := range map[string]func(w *world){
-		"one file":  func(w *world) { w.putEncoded("dags/bomb.bin", bomb) },
-		"all files": func(w *world) { w.putEncoded("dags/a.bin", compressed(t, noise(600<<10))); w.put("dags/b.bin", noise(500<<10)) },
+		"one file": func(w *world) { w.putEncoded("dags/bomb.bin", bomb) },
+		"all files": func(w *world) {
+			w.putEncoded("dags/a.bin", compressed(t, noise(600<<10)))
+			w.put("dags/b.bin", noise(500<<10))
+		},
 	} {
 		t.Run(name, func(t *testing.T) {
 			w := newWorld(t)

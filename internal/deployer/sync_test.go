@@ -233,6 +233,7 @@ func TestARemovalNeedsTwoListings(t *testing.T) {
 	require.Equal(t, []string{"dags/1.py", "dags/2.py", "dags/busy.py"}, paths(w.live()))
 	require.Equal(t, "changing", r.Kept[0].Reason)
 	require.Equal(t, listed, w.record().Listed, "an outcome that left a removal uncounted covers nothing")
+	require.Zero(t, r.Began, "and answers nobody who shares the run")
 
 	w.clock.onSleep = nil
 	w.requireOutcome(deployer.Deployed, w.sync())

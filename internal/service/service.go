@@ -42,7 +42,7 @@ type Deps struct {
 type Service struct {
 	deps   Deps
 	routes []*deployer.Route
-	lanes  []*lane // of the routes; nil if runs are not shared
+	lanes  []*deployer.Lane // of the routes; nil if runs are not shared
 	config *config.Config
 }
 
@@ -57,8 +57,9 @@ func New(ctx context.Context, cfg *config.Config, deps Deps) (*Service, error) {
 		}
 		s.routes = append(s.routes, route)
 		if deps.Share {
-			s.lanes = append(s.lanes, &lane{clock: route.Clock, slots: slots,
-				sync: func(ctx context.Context, events []time.Time) deployer.Result { return s.Sync(ctx, route, events) }})
+			s.lanes = append(s.lanes, deployer.NewLane(route.Clock, slots, func(ctx context.Context, events []time.Time) deployer.Result {
+				return s.Sync(ctx, route, events)
+			}))
 		}
 	}
 	return s, nil
@@ -232,13 +233,23 @@ func (s *Service) runAll(ctx context.Context, dues []due) []deployer.Result {
 		switch {
 		case len(dues[i].messages) == 0:
 		case s.lanes != nil:
-			g.Go(func() error { results[i] = s.lanes[i].run(ctx, r.Name, dues[i].times); return nil })
+			g.Go(func() error { results[i] = s.share(ctx, i, dues[i].times); return nil })
 		default:
 			g.Go(func() error { results[i] = s.Sync(ctx, r, dues[i].times); return nil })
 		}
 	}
 	_ = g.Wait() // no run returns an error
 	return results
+}
+
+// share waits for a run of a route that covers the events.
+func (s *Service) share(ctx context.Context, route int, events []time.Time) deployer.Result {
+	result, err := s.lanes[route].Run(ctx, workEnd(ctx), events)
+	if err != nil {
+		return deployer.Result{Route: s.routes[route].Name, Outcome: deployer.Failed, Retryable: true, Err: err,
+			Reason: "the request's time was over before a run had seen what it tells of"}
+	}
+	return result
 }
 
 // assign notes an event with every route that it concerns.

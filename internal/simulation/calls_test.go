@@ -196,6 +196,9 @@ func (b *simBucket) Put(ctx context.Context, key string, body io.Reader, when bu
 	if err != nil {
 		return "", err
 	}
+	if err := b.awaitTurn(ctx, key); err != nil {
+		return "", err
+	}
 	err = b.a.call(ctx, b.String()+" put "+key, true, func(ctx context.Context) error {
 		stored, err := b.inner.Put(ctx, key, bytes.NewReader(content), when)
 		if err == nil && strings.HasSuffix(key, "record.json") {

@@ -44,6 +44,7 @@ type profile struct {
 	workers   int     // runs at once, beside the reconcile
 	pageSize  int     // of listings
 	etags     bool    // versions are those of S3, not Google's
+	google    bool    // events come as requests, side by side, which share runs; one write a second of an object
 	versioned bool    // a delete leaves a marker, and can be undone
 	fail      float64 // chance of a fault, for each call
 	kill      float64 // chance of a kill, for each call
@@ -93,6 +94,7 @@ func profileOf(seed uint64) profile {
 			p.strangers, p.losses, p.retarget = r.IntN(2) == 0, r.IntN(3) == 0, r.IntN(4) == 0
 		}
 	}
+	p.google = !p.etags && r.IntN(3) > 0
 	return p
 }
 
@@ -106,6 +108,7 @@ type world struct {
 	astro   *astrotest.Server
 	oracle  *oracle
 	queue   chan *message
+	lanes   []*lane       // the instances of Google's function
 	stop    chan struct{} // closed when faults end
 	ended   chan struct{} // closed when everything ends
 
@@ -116,18 +119,23 @@ type world struct {
 	calm       bool // no faults any more
 	excused    bool // from being live without the reconcile
 	pausedAt   time.Time
+	messages   int
+	written    map[string]time.Time // when an object of the state was last written
 	trace      []string
 	violations []string
 }
 
 func newWorld(seed uint64) *world {
 	w := &world{seed: seed, p: profileOf(seed), began: time.Now(), states: membucket.New("state"), queue: make(chan *message, 100_000),
-		stop: make(chan struct{}), ended: make(chan struct{}), deployment: deployments[0]}
+		stop: make(chan struct{}), ended: make(chan struct{}), deployment: deployments[0], written: map[string]time.Time{}}
 	w.states.ETags, w.states.Now = w.p.etags, storageClock
 	w.astro = astrotest.New(astrotest.Options{LiveAfter: 20 * time.Second,
 		Deployments: []astrotest.Deployment{{ID: deployments[0]}, {ID: deployments[1]}}})
 	for i := range w.p.sources {
 		w.sources = append(w.sources, newSource(w, i))
+	}
+	for i := range w.p.workers {
+		w.lanes = append(w.lanes, newLane(w, i))
 	}
 	w.oracle = newOracle(w)
 	return w
@@ -320,10 +328,15 @@ var token = astrotest.Token(astrotest.OrganizationID, time.Date(2100, 1, 1, 0, 0
 
 // invoke runs the route once. It reports whether the events are done with.
 func (w *world) invoke(events []time.Time) bool {
-	defer w.begin()()
 	ctx, cancel := context.WithTimeout(context.Background(), invocationTime)
 	defer cancel()
 	a := w.newActor(ctx, cancel)
+	r := w.sync(ctx, a, events)
+	return !a.isDead() && !r.Retryable
+}
+
+func (w *world) sync(ctx context.Context, a *actor, events []time.Time) deployer.Result {
+	defer w.begin()()
 	w.log("%s starts for %d events", a.name, len(events))
 	r := a.route().Sync(ctx, events)
 	if ctx.Err() != nil { // all of its calls end at one instant, and any of them may give the reason
@@ -337,11 +350,12 @@ func (w *world) invoke(events []time.Time) bool {
 	if r.Outcome == deployer.Failed && !r.Retryable {
 		w.violate("a run failed for good: %s", r.Reason)
 	}
-	return !a.isDead() && !r.Retryable
+	return r
 }
 
-// message is an event in the queue.
+// message is an event on its way.
 type message struct {
+	id       int
 	at       time.Time
 	receives int
 }
@@ -362,7 +376,14 @@ func (w *world) notify(s *source, key string) {
 		if r.IntN(12) == 0 {
 			delay = between(r, 3*time.Second, 2*time.Minute)
 		}
-		m := &message{at: time.Now().Truncate(time.Millisecond)}
+		w.mu.Lock()
+		w.messages++
+		m := &message{id: w.messages, at: time.Now().Truncate(time.Millisecond)}
+		w.mu.Unlock()
+		if w.p.google {
+			w.later(delay, func() { w.push(m) })
+			continue
+		}
 		end := w.begin()
 		time.AfterFunc(delay, func() { w.queue <- m; end() })
 	}

@@ -1,0 +1,121 @@
+package deployer
+
+import (
+	"context"
+	"sync"
+	"time"
+)
+
+// Lane lets all who want a run of one route share runs, one at a time: for a process that serves many requests at once. Who arrives before
+// the listing behind an outcome began is answered with it, since that listing has seen what it tells of; everybody else waits for the next run.
+type Lane struct {
+	clock Clock
+	run   func(ctx context.Context, events []time.Time) Result
+	slots chan struct{}
+
+	mu      sync.Mutex
+	waiting []*request // in the order of their arrival
+	serving bool
+}
+
+// NewLane returns the lane of a route. clock is the route's, run does one run, and slots, which lanes may share, holds one for each run
+// that may be under way.
+func NewLane(clock Clock, slots chan struct{}, run func(ctx context.Context, events []time.Time) Result) *Lane {
+	return &Lane{clock: clock, slots: slots, run: run}
+}
+
+// request is one that waits for a run.
+type request struct {
+	events  []time.Time
+	arrived time.Time
+	end     time.Time
+	done    chan Result
+}
+
+// Run waits for the outcome of a run that covers the events. A run that begins for them ends at the latest with the last of those it begins
+// for: each by its end, never if that is zero. When ctx ends first, Run returns its error, and the events must come again.
+func (l *Lane) Run(ctx context.Context, end time.Time, events []time.Time) (Result, error) {
+	done := l.join(end, events)
+	select {
+	case result := <-done:
+		return result, nil
+	case <-ctx.Done():
+		return Result{}, ctx.Err()
+	}
+}
+
+func (l *Lane) join(end time.Time, events []time.Time) <-chan Result {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	r := &request{events: events, arrived: l.clock.Now(), end: end, done: make(chan Result, 1)}
+	l.waiting = append(l.waiting, r)
+	if !l.serving {
+		l.serving = true
+		go l.serve()
+	}
+	return r.done
+}
+
+// serve runs until nobody waits.
+func (l *Lane) serve() {
+	for {
+		l.slots <- struct{}{}
+		own := l.take()
+		if len(own) > 0 {
+			l.serveOnce(own)
+		}
+		<-l.slots
+		if len(own) == 0 {
+			return
+		}
+	}
+}
+
+// take returns all who wait; the lane ends when that is nobody.
+func (l *Lane) take() []*request {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	own := l.waiting
+	l.waiting, l.serving = nil, len(own) > 0
+	return own
+}
+
+func (l *Lane) serveOnce(own []*request) {
+	var events []time.Time
+	for _, r := range own {
+		events = append(events, r.events...)
+	}
+	ctx, cancel := withLast(own)
+	defer cancel()
+	result := l.run(ctx, events)
+	for _, r := range append(own, l.seen(result)...) {
+		r.done <- result
+	}
+}
+
+// withLast returns a context that ends with the last of them. None of their own contexts does: a run must not end with whoever leaves first.
+func withLast(own []*request) (context.Context, context.CancelFunc) {
+	var last time.Time
+	for _, r := range own {
+		if r.end.IsZero() {
+			return context.WithCancel(context.Background())
+		}
+		if r.end.After(last) {
+			last = r.end
+		}
+	}
+	return context.WithDeadline(context.Background(), last)
+}
+
+// seen takes those out of the waiting who arrived before the listing behind a result began.
+func (l *Lane) seen(result Result) []*request {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	n := 0
+	for n < len(l.waiting) && l.waiting[n].arrived.Before(result.Began) {
+		n++
+	}
+	seen := l.waiting[:n:n]
+	l.waiting = l.waiting[n:]
+	return seen
+}

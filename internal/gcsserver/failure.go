@@ -27,9 +27,10 @@ var (
 		message: "The bucket you tried to delete is not empty."}
 	errPrecondition = &failure{status: http.StatusPreconditionFailed, reason: "conditionNotMet", code: "PreconditionFailed",
 		message: "At least one of the pre-conditions you specified did not hold."}
-	errNotModified    = &failure{status: http.StatusNotModified}
-	errNotImplemented = &failure{status: http.StatusNotImplemented, reason: "notImplemented", code: "NotImplemented",
-		message: "This server does not implement the request."}
+	errNotModified = &failure{status: http.StatusNotModified}
+	// errNotSupported has no status above 500, which Google's clients would try again and again.
+	errNotSupported = &failure{status: http.StatusBadRequest, reason: "notSupported", code: "NotSupported",
+		message: "This server, which stands in for Cloud Storage, does not support the request."}
 	errTooLarge = &failure{status: http.StatusRequestEntityTooLarge, reason: "uploadTooLarge", code: "EntityTooLarge",
 		message: fmt.Sprintf("The object is larger than %d bytes.", MaxBody)}
 )

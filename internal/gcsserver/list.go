@@ -34,7 +34,7 @@ func listingOf(r *http.Request) (listing, error) {
 		limit: maxResults, trailing: query.Get("includeTrailingDelimiter") == "true",
 	}
 	if query.Get("matchGlob") != "" {
-		return l, errNotImplemented
+		return l, errNotSupported
 	}
 	if asked := query.Get("maxResults"); asked != "" {
 		n, err := strconv.Atoi(asked)

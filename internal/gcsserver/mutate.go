@@ -2,7 +2,6 @@ package gcsserver
 
 import (
 	"encoding/json"
-	"io"
 	"net/http"
 	"strings"
 	"time"
@@ -101,9 +100,9 @@ func (s *Server) awaitGeneration() {
 
 // changeObject serves what changes an existing object, or makes one of others.
 func (s *Server) changeObject(w http.ResponseWriter, r *http.Request, t target) error {
-	body, err := io.ReadAll(r.Body)
+	body, err := readBody(r)
 	if err != nil {
-		return bodyError(err)
+		return err
 	}
 	m := mutation{name: t.name, request: r, path: t.name.path(), body: body, mustExist: true}
 	if m.conditions, err = conditionsOf(r, jsonAPI); err != nil {
@@ -113,8 +112,8 @@ func (s *Server) changeObject(w http.ResponseWriter, r *http.Request, t target) 
 	switch {
 	case action == "rewriteTo" || action == "copyTo":
 		destination, ok := rewriteTarget(rest)
-		if !ok {
-			return errNotImplemented
+		if query := r.URL.Query(); !ok || query.Has("ifSourceGenerationMatch") || query.Has("ifSourceGenerationNotMatch") {
+			return errNotSupported
 		}
 		m.sources, m.name, m.mustExist, m.path = []name{t.name}, destination, false, m.path+"/"+t.action
 	case action == "compose":

@@ -5,7 +5,6 @@ import (
 	"crypto/rand"
 	"encoding/json"
 	"fmt"
-	"io"
 	"mime/multipart"
 	"net/http"
 	"net/textproto"
@@ -110,9 +109,9 @@ func (s *Server) resume(w http.ResponseWriter, r *http.Request, id string) error
 		w.WriteHeader(499) // Cloud Storage's answer to a cancelled upload
 		return nil
 	}
-	chunk, err := io.ReadAll(r.Body)
+	chunk, err := readBody(r)
 	if err != nil {
-		return bodyError(err) // the client will send it again, or is gone
+		return err // the client may send it again
 	}
 	u.mu.Lock()
 	defer u.mu.Unlock()
@@ -195,6 +194,7 @@ func (s *Server) finish(w http.ResponseWriter, r *http.Request, u *upload) error
 		contentType = "application/octet-stream"
 	}
 	var body bytes.Buffer
+	body.Grow(len(u.received) + 8<<10) // with room for the metadata
 	parts := multipart.NewWriter(&body)
 	for _, part := range []struct {
 		contentType string

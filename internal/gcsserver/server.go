@@ -94,6 +94,8 @@ func (s *Server) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 	t := targetOf(r)
 	var err error
 	switch {
+	case r.ContentLength > MaxBody:
+		err = errTooLarge
 	case t.kind == aBucket:
 		err = s.serveBucket(w, r, t)
 	case t.kind == aListing && r.Method == http.MethodGet:
@@ -105,7 +107,7 @@ func (s *Server) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 	case t.kind == anObject && t.api == jsonAPI:
 		err = s.changeObject(w, r, t)
 	default:
-		err = errNotImplemented
+		err = errNotSupported
 	}
 	if err != nil {
 		writeError(w, r, t.api, err)
@@ -114,13 +116,13 @@ func (s *Server) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 
 // serveBucket leaves buckets to the fake, for which they are all empty.
 func (s *Server) serveBucket(w http.ResponseWriter, r *http.Request, t target) error {
-	body, err := io.ReadAll(r.Body)
+	body, err := readBody(r)
 	if err != nil {
-		return bodyError(err)
+		return err
 	}
 	var in struct{ Versioning struct{ Enabled bool } }
 	if json.Unmarshal(body, &in) == nil && in.Versioning.Enabled {
-		return errNotImplemented
+		return errNotSupported
 	}
 	answer, err := s.askAboutBucket(r, t, body)
 	if err != nil {
@@ -141,7 +143,7 @@ func (s *Server) askAboutBucket(r *http.Request, t target, body []byte) (*record
 	case answer.status == http.StatusNotFound && t.bucket != "" && !s.shelf.has(t.bucket):
 		return nil, errNoBucket
 	case answer.status >= 400 && answer.header.Get("Content-Type") != "application/json":
-		return nil, errNotImplemented // the fake's router says so in plain text
+		return nil, errNotSupported // the fake's router says so in plain text
 	case r.Method == http.MethodDelete && !s.shelf.has(t.bucket):
 		delete(s.shelf.buckets, t.bucket)
 		return &recorder{status: http.StatusNoContent}, nil
@@ -189,9 +191,18 @@ func (a *recorder) send(w http.ResponseWriter) {
 	_, _ = w.Write(a.body.Bytes())
 }
 
-func bodyError(err error) error {
-	if tooLarge := new(http.MaxBytesError); errors.As(err, &tooLarge) {
-		return errTooLarge
+// readBody reads all of the body. If it ends too early, the client is gone, and what it sent counts for nothing.
+func readBody(r *http.Request) ([]byte, error) {
+	var body bytes.Buffer
+	if r.ContentLength > 0 {
+		body.Grow(int(r.ContentLength) + bytes.MinRead)
 	}
-	return invalid("the body ended too early")
+	_, err := body.ReadFrom(r.Body)
+	if tooLarge := new(http.MaxBytesError); errors.As(err, &tooLarge) {
+		return nil, errTooLarge
+	}
+	if err != nil {
+		return nil, invalid("The body ended too early: %v", err)
+	}
+	return body.Bytes(), nil
 }

@@ -46,7 +46,8 @@ type target struct {
 func targetOf(r *http.Request) target {
 	path := r.URL.EscapedPath()
 	alt := r.URL.Query().Get("alt")
-	if rest, ok := strings.CutPrefix(path, "/upload/storage/v1/b/"); ok {
+	// gcloud has a path of its own for uploads that can be resumed.
+	if rest, ok := strings.CutPrefix(strings.TrimPrefix(path, "/resumable"), "/upload/storage/v1/b/"); ok {
 		bucket, rest, _ := strings.Cut(rest, "/")
 		if rest == "o" || rest == "o/" {
 			return target{kind: anUpload, name: name{bucket: unescaped(bucket)}}
@@ -67,9 +68,10 @@ func targetOf(r *http.Request) target {
 	case rest == "o" || rest == "o/":
 		t.kind = aListing
 	case isObject:
-		var key string
-		key, t.action = cutAction(object)
-		t.kind, t.key, t.media = anObject, unescaped(key), download || alt == "media" || r.Method == http.MethodHead
+		if r.Method == http.MethodPost {
+			object, t.action = cutAction(object)
+		}
+		t.kind, t.key, t.media = anObject, unescaped(object), download || alt == "media" || r.Method == http.MethodHead
 	}
 	return t
 }

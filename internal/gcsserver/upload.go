@@ -7,6 +7,7 @@ import (
 	"mime"
 	"mime/multipart"
 	"net/http"
+	"regexp"
 )
 
 // upload serves the requests that store an object: in one request, or in several (a resumable upload).
@@ -16,11 +17,11 @@ func (s *Server) upload(w http.ResponseWriter, r *http.Request, t target) error 
 		return s.resume(w, r, id)
 	}
 	if r.Method != http.MethodPost {
-		return errNotImplemented
+		return errNotSupported
 	}
-	body, err := io.ReadAll(r.Body)
+	body, err := readBody(r)
 	if err != nil {
-		return bodyError(err) // the client went away
+		return err
 	}
 	n := name{t.bucket, query.Get("name")}
 	switch uploadType := query.Get("uploadType"); uploadType {
@@ -66,10 +67,13 @@ type metadata struct {
 	ContentType string `json:"contentType"`
 }
 
+// singleQuoted is a boundary as gcloud and gsutil send it, which is not valid; Cloud Storage and the fake take it.
+var singleQuoted = regexp.MustCompile(`boundary='([^']*)'`)
+
 // multipartMetadata returns the first of a multipart upload's two parts. The fake does not notice when they are cut short.
 func multipartMetadata(contentType string, body []byte) (metadata, error) {
 	var m metadata
-	_, params, err := mime.ParseMediaType(contentType)
+	_, params, err := mime.ParseMediaType(singleQuoted.ReplaceAllString(contentType, `boundary="$1"`))
 	if err != nil || params["boundary"] == "" {
 		return m, invalid("Invalid Content-Type: %q", contentType)
 	}

@@ -120,6 +120,9 @@ func (c *call) note(header http.Header, took time.Duration) {
 	c.gen, _ = strconv.ParseInt(header.Get("X-Goog-Generation"), 10, 64) // 0 is none
 }
 
+// writeInterval is from one write of an object to the next (cloud.google.com/storage/quotas#objects).
+const writeInterval = time.Second
+
 var errForeign = errors.New("the answer is not one of Cloud Storage: " + network.NoProxy)
 
 // brokenBody ends the library's own way of going on with a body: bucket.NewReader does that, within bounds.
@@ -155,12 +158,25 @@ func (t *transport) RoundTrip(req *http.Request) (*http.Response, error) {
 		c.note(answer.Header, time.Since(began))
 	}
 	switch {
+	case answer.StatusCode == http.StatusTooManyRequests:
+		slowDown(req.Context())
 	case listing && answer.StatusCode < 300:
 		return checkPage(req, answer)
 	case media && c != nil:
 		answer.Body = &body{answer.Body, c}
 	}
 	return answer, nil
+}
+
+// slowDown makes the next attempt come late enough: the library's pauses may be much shorter than the second that Cloud Storage wants
+// between two writes of an object. Waiting before each write instead would cost every deploy that second.
+func slowDown(ctx context.Context) {
+	timer := time.NewTimer(writeInterval)
+	defer timer.Stop()
+	select {
+	case <-timer.C:
+	case <-ctx.Done():
+	}
 }
 
 func count(req *http.Request, listing bool) {

@@ -19,7 +19,7 @@ import (
 	"github.com/dagbucket/dagbucket/internal/network"
 )
 
-// attempts is more than other storages need: this one takes one write a second of an object, and lease and record may be written faster.
+// attempts is more than other storages need: this one takes one write a second of an object, and several instances may want to.
 const attempts = 6
 
 // pauses come before each attempt but the first: chance picks one between nothing and the next step.

@@ -238,6 +238,20 @@ func TestUsageAndHelp(t *testing.T) {
 	require.Contains(t, errs, "DAGBUCKET_MAX_WAIT", "all problems in one report")
 }
 
+func TestDemo(t *testing.T) {
+	s := newSetup(t, astrotest.Options{})
+	for bucket, args := range map[string][]string{"s3://": {"demo"}, "gs://": {"demo", "--cloud", "gcp", "--once"}} {
+		code, out, errs := s.run(args...)
+		require.Equal(t, exitOK, code, errs)
+		require.Contains(t, out, "Uploading sample DAGs to "+bucket+"demo-dags/")
+		require.Contains(t, out, "\ndemo  deployed: ")
+		require.Contains(t, out, "equals what was uploaded", "without a terminal it is one round")
+	}
+	code, _, errs := s.run("demo", "--cloud", "azure")
+	require.Equal(t, exitUsage, code)
+	require.Contains(t, errs, `--cloud must be one of "aws","gcp" but got "azure"`)
+}
+
 // TestEveryRefusal drives the command line into each failure: one clear line, the right exit code, the state as it was, no secret anywhere.
 func TestEveryRefusal(t *testing.T) {
 	deployment := func(change func(*astrotest.Deployment)) func(*setup) {

@@ -6,12 +6,15 @@ import (
 	"log/slog"
 
 	"github.com/dagbucket/dagbucket/internal/awswire"
+	"github.com/dagbucket/dagbucket/internal/bucket"
 	"github.com/dagbucket/dagbucket/internal/demo"
 	"github.com/dagbucket/dagbucket/internal/deployer"
+	"github.com/dagbucket/dagbucket/internal/gcpwire"
 )
 
 type demoCmd struct {
-	Once bool `help:"Do one round from upload to deploy, compare, and exit. Default where there is no terminal."`
+	Cloud demo.Cloud `enum:"aws,gcp" default:"aws" help:"Whose storage, events and function to play with: ${enum} (default ${default})."`
+	Once  bool       `help:"Do one round from upload to deploy, compare, and exit. Default where there is no terminal."`
 }
 
 // Run starts the demo.
@@ -20,8 +23,9 @@ func (d demoCmd) Run(ctx context.Context, c *console) error {
 	if c.verbose {
 		log = slog.New(slog.NewTextHandler(c.err, nil))
 	}
+	open := map[demo.Cloud]func(context.Context, string) (bucket.Openers, error){demo.AWS: awswire.Anonymous, demo.GCP: gcpwire.Anonymous}
 	return demo.Run(ctx, demo.Options{
-		Out: c.out, Log: log, OpenBucket: awswire.Anonymous, Version: version, Once: d.Once || !c.outTerminal,
+		Cloud: d.Cloud, Out: c.out, Log: log, Open: open[d.Cloud], Version: version, Once: d.Once || !c.outTerminal,
 		Print: func(r deployer.Result) {
 			fmt.Fprintln(c.out)
 			c.printResult(r)

@@ -46,7 +46,7 @@ Exit codes: 0 in order, 1 failed, 2 usage or configuration, 3 held until somebod
 type cli struct {
 	Verbose bool `short:"v" help:"Log every step."`
 
-	Demo    demoCmd    `cmd:"" help:"Start an S3 server, an Astro stand-in and the function, all embedded, with sample DAGs to play with."`
+	Demo    demoCmd    `cmd:"" help:"Start a storage server, an Astro stand-in and the function, all embedded, with sample DAGs to play with."`
 	Sync    syncCmd    `cmd:"" help:"Make the Deployment's DAGs equal to what the sources hold: one run."`
 	Plan    planCmd    `cmd:"" help:"Show what a run would do, and change nothing."`
 	Event   eventCmd   `cmd:"" help:"Do what the function would do for a recorded event payload."`

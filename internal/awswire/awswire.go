@@ -86,14 +86,13 @@ func (c *Clients) Secrets() secret.Resolver {
 	return local.With(lazy)
 }
 
-// Anonymous opens an S3 bucket of a server that asks for no credentials, at a URL such as http://127.0.0.1:9000.
-func Anonymous(endpoint string, u bucket.URL) (bucket.Bucket, error) {
-	if u.Scheme != "s3" {
-		return nil, fmt.Errorf("%s is not in an S3 server", u)
-	}
-	cfg := aws.Config{
+// Anonymous opens buckets of an S3 server that asks for no credentials, at a URL such as http://127.0.0.1:9000.
+func Anonymous(_ context.Context, endpoint string) (bucket.Openers, error) {
+	client := s3bucket.NewClient(aws.Config{
 		Region: "us-east-1", BaseEndpoint: &endpoint, HTTPClient: s3bucket.NewHTTPClient(),
 		Credentials: credentials.NewStaticCredentialsProvider("anyone", "anything", ""),
-	}
-	return s3bucket.New(s3bucket.NewClient(cfg, true), u.Bucket), nil
+	}, true)
+	return bucket.Openers{"s3": func(_ context.Context, u bucket.URL) (bucket.Bucket, error) {
+		return s3bucket.New(client, u.Bucket), nil
+	}}, nil
 }

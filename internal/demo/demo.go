@@ -1,11 +1,10 @@
-// Package demo is the whole of dagbucket in one process: an S3 server, a stand-in for Astro and the function, fed with the
+// Package demo is the whole of dagbucket in one process: a cloud's storage server, a stand-in for Astro and the function, fed with the
 // events that the server's changes give.
 package demo
 
 import (
 	"context"
 	"embed"
-	"encoding/json"
 	"errors"
 	"fmt"
 	"io"
@@ -15,14 +14,14 @@ import (
 	"net/http"
 	"path"
 	"strings"
+	"sync"
+	"sync/atomic"
 	"time"
 
 	"github.com/dagbucket/dagbucket/internal/astro/astrotest"
 	"github.com/dagbucket/dagbucket/internal/bucket"
 	"github.com/dagbucket/dagbucket/internal/config"
 	"github.com/dagbucket/dagbucket/internal/deployer"
-	"github.com/dagbucket/dagbucket/internal/event"
-	"github.com/dagbucket/dagbucket/internal/s3server"
 	"github.com/dagbucket/dagbucket/internal/secret"
 	"github.com/dagbucket/dagbucket/internal/service"
 )
@@ -31,101 +30,156 @@ const (
 	dagsBucket  = "demo-dags"
 	stateBucket = "demo-state"
 	prefix      = "dags/"
-	// window is how long events are gathered into one batch, as an SQS event source mapping does.
-	window = time.Second
+	// backlog is how many changes may wait for their delivery; more make the storage server wait.
+	backlog = 1 << 16
 )
 
 //go:embed all:dags
 var samples embed.FS
 
+// Cloud is whose storage and function the demo embeds, and whose events it delivers.
+type Cloud string
+
+// The clouds there are.
+const (
+	AWS Cloud = "aws"
+	GCP Cloud = "gcp"
+)
+
 // Options say how the demo shows itself.
 type Options struct {
-	Out        io.Writer
-	Log        *slog.Logger
-	OpenBucket func(endpoint string, u bucket.URL) (bucket.Bucket, error) // an S3 bucket of the embedded server
-	Print      func(deployer.Result)                                      // shows one run
-	Once       bool                                                       // one round, then compare and return
-	Version    string
+	Cloud   Cloud
+	Out     io.Writer
+	Log     *slog.Logger
+	Open    func(ctx context.Context, endpoint string) (bucket.Openers, error) // buckets of the cloud, on the embedded server
+	Print   func(deployer.Result)                                              // shows one run; never called concurrently, nor while Out is written to
+	Once    bool                                                               // one round, then compare and return
+	Version string
 }
+
+// cloud is what differs between the clouds.
+type cloud struct {
+	scheme  string // of its buckets' URLs
+	storage string // as people call it
+	carrier string // what brings the storage's events to the function
+	share   bool   // whether the function's invocations share runs
+
+	// The carrier delivers batches of at most so many changes, gathered for so long, and so many batches side by side.
+	most, atOnce int
+	window       time.Duration
+
+	// newStorage makes the storage server with both buckets. It hands each change of the DAGs' bucket to changed.
+	newStorage func(changed func(change)) (http.Handler, error)
+	// newFunction starts the function around the demo's service, and returns what delivers a batch to it.
+	newFunction func(d *demo) (invoke, error)
+
+	commands func(endpoint string) []command // for a person to paste
+	tools    func(endpoint string) string    // says what else works on the storage server; may be ""
+}
+
+type command struct{ does, line string }
+
+var clouds = map[Cloud]cloud{AWS: aws, GCP: gcp}
 
 // demo is one running demo.
 type demo struct {
 	Options
-	endpoint string // of the S3 server
+	cloud    cloud
+	endpoint string // of the storage server
 	astroURL string
 	astro    *astrotest.Server
 	source   bucket.Bucket
 	service  *service.Service
-	changes  chan s3server.Change
+	invoke   invoke
+	changes  chan change
+	pending  atomic.Int64  // changes whose delivery has not ended
+	backOff  time.Duration // before the second delivery; doubled before each further one
+	stops    []func()
+
+	mu       sync.Mutex       // held while something is printed
+	arriving bool             // what was printed last are arriving events
+	idle     *deployer.Result // of the last run, if that found nothing to do and is not printed yet
 }
 
 // Run starts everything, uploads the sample DAGs, shows their deploy, and then serves until ctx ends. With Once it returns after the first
 // round: an error if what is live is not what was uploaded.
 func Run(ctx context.Context, o Options) error {
-	d := &demo{Options: o, changes: make(chan s3server.Change, 1024)}
-	stop, err := d.start(ctx)
-	if err != nil {
+	chosen, ok := clouds[o.Cloud]
+	if !ok {
+		return fmt.Errorf("there is no demo for the cloud %q", o.Cloud)
+	}
+	ctx, cancel := context.WithCancel(ctx) // a run may outlive the requests it began for; it must not outlive the demo on the screen
+	defer cancel()
+	d := &demo{Options: o, cloud: chosen, changes: make(chan change, backlog), backOff: time.Second}
+	defer d.stop()
+	if err := d.start(ctx); err != nil {
 		return err
 	}
-	defer stop()
 	uploaded, err := d.uploadSamples(ctx)
 	if err != nil {
 		return err
 	}
-	if err := d.round(ctx); err != nil {
+	if err := d.deliverAll(ctx, false); err != nil {
 		return err
 	}
 	if o.Once {
 		return d.compare(uploaded)
 	}
-	d.invite()
-	return d.serve(ctx)
+	if ctx.Err() == nil {
+		d.invite()
+	}
+	return d.deliverAll(ctx, true)
 }
 
 // start brings the servers up on loopback, and wires the function to them.
-func (d *demo) start(ctx context.Context) (stop func(), err error) {
-	s3 := s3server.New(dagsBucket, stateBucket)
-	s3.OnChange = func(c s3server.Change) {
-		if c.Bucket == dagsBucket {
-			d.changes <- c
-		}
+func (d *demo) start(ctx context.Context) error {
+	storage, err := d.cloud.newStorage(func(c change) {
+		d.pending.Add(1)
+		d.changes <- c
+	})
+	if err != nil {
+		return err
 	}
 	d.astro = astrotest.New(astrotest.Options{LiveAfter: time.Second})
 	mux := http.NewServeMux()
 	mux.Handle("/", d.astro)
 	mux.HandleFunc("GET /live", d.showLive)
-	var stops []func()
-	stop = func() {
-		for _, s := range stops {
-			s()
-		}
+	if d.endpoint, err = d.listen(storage); err != nil {
+		return err
 	}
-	for _, server := range []struct {
-		handler http.Handler
-		url     *string
-	}{{s3, &d.endpoint}, {mux, &d.astroURL}} {
-		listener, err := net.Listen("tcp", "127.0.0.1:0")
-		if err != nil {
-			stop()
-			return nil, err
-		}
-		srv := &http.Server{Handler: server.handler, ReadHeaderTimeout: 10 * time.Second}
-		go srv.Serve(listener)
-		stops = append(stops, func() { _ = srv.Close() })
-		*server.url = "http://" + listener.Addr().String()
+	if d.astroURL, err = d.listen(mux); err != nil {
+		return err
 	}
 	if err := d.wire(ctx); err != nil {
-		stop()
-		return nil, err
+		return err
 	}
-	return stop, nil
+	d.invoke, err = d.cloud.newFunction(d)
+	return err
+}
+
+// listen serves on loopback until stop, and returns the URL.
+func (d *demo) listen(handler http.Handler) (url string, err error) {
+	listener, err := net.Listen("tcp", "127.0.0.1:0")
+	if err != nil {
+		return "", err
+	}
+	server := &http.Server{Handler: handler, ReadHeaderTimeout: 10 * time.Second}
+	go server.Serve(listener)
+	d.stops = append(d.stops, func() { _ = server.Close() })
+	return "http://" + listener.Addr().String(), nil
+}
+
+func (d *demo) stop() {
+	for _, stop := range d.stops {
+		stop()
+	}
 }
 
 // wire makes the function's service as its environment would.
 func (d *demo) wire(ctx context.Context) error {
 	token := astrotest.Token(astrotest.OrganizationID, time.Now().Add(24*time.Hour))
 	env := map[string]string{
-		"DAGBUCKET_SOURCE": "s3://" + dagsBucket + "/" + prefix, "DAGBUCKET_STATE": "s3://" + stateBucket + "/",
+		"DAGBUCKET_SOURCE": d.cloud.scheme + "://" + dagsBucket + "/" + prefix, "DAGBUCKET_STATE": d.cloud.scheme + "://" + stateBucket + "/",
 		"DAGBUCKET_ROUTE": "demo", "DAGBUCKET_QUIET_PERIOD": "1s", "ASTRO_DEPLOYMENT_ID": astrotest.DeploymentID,
 		"ASTRO_API_TOKEN": token, "ASTRO_API_URL": d.astroURL + "/v1",
 	}
@@ -134,17 +188,24 @@ func (d *demo) wire(ctx context.Context) error {
 	if err != nil {
 		return err
 	}
-	open := func(_ context.Context, u bucket.URL) (bucket.Bucket, error) { return d.OpenBucket(d.endpoint, u) }
-	if d.source, err = open(ctx, cfg.Routes[0].Sources[0].URL); err != nil {
+	buckets, err := d.Open(ctx, d.endpoint)
+	if err != nil {
 		return err
 	}
-	d.service, err = service.New(ctx, cfg, service.Deps{Buckets: bucket.Openers{"s3": open}, Secrets: secret.Local(getenv), Version: d.Version, Log: d.Log})
+	if d.source, err = buckets.Open(ctx, cfg.Routes[0].Sources[0].URL); err != nil {
+		return err
+	}
+	d.service, err = service.New(ctx, cfg, service.Deps{
+		Buckets: buckets, Secrets: secret.Local(getenv), Version: d.Version, Log: d.Log, Share: d.cloud.share,
+		// It is asked once for each run, however many invocations share that.
+		SummaryAttrs: func(r deployer.Result) []slog.Attr { d.show(ctx, r); return nil },
+	})
 	return err
 }
 
 // uploadSamples puts the sample DAGs into the bucket, and returns what was put under its archive path.
 func (d *demo) uploadSamples(ctx context.Context) (map[string]string, error) {
-	fmt.Fprintf(d.Out, "Uploading sample DAGs to s3://%s/%s …\n", dagsBucket, prefix)
+	fmt.Fprintf(d.Out, "Uploading sample DAGs to %s://%s/%s …\n", d.cloud.scheme, dagsBucket, prefix)
 	uploaded := map[string]string{}
 	err := fs.WalkDir(samples, "dags", func(name string, entry fs.DirEntry, err error) error {
 		if err != nil || entry.IsDir() {
@@ -162,89 +223,6 @@ func (d *demo) uploadSamples(ctx context.Context) (map[string]string, error) {
 		return nil
 	})
 	return uploaded, err
-}
-
-// serve delivers batches of events until ctx ends.
-func (d *demo) serve(ctx context.Context) error {
-	for {
-		if err := d.round(ctx); err != nil {
-			if ctx.Err() != nil {
-				return nil
-			}
-			return err
-		}
-	}
-}
-
-// round waits for changes, gathers those that follow within the window, and hands them to the function as SQS would.
-func (d *demo) round(ctx context.Context) error {
-	var batch []s3server.Change
-	select {
-	case c := <-d.changes:
-		batch = append(batch, c)
-	case <-ctx.Done():
-		return ctx.Err()
-	}
-	timer := time.NewTimer(window)
-	defer timer.Stop()
-	for gathering := true; gathering; {
-		select {
-		case c := <-d.changes:
-			batch = append(batch, c)
-		case <-timer.C:
-			gathering = false
-		case <-ctx.Done():
-			return ctx.Err()
-		}
-	}
-	fmt.Fprintf(d.Out, "\n%d S3 events arrive:\n", len(batch))
-	for _, c := range batch {
-		fmt.Fprintf(d.Out, "  %s %s\n", c.Event, c.Key)
-	}
-	return d.invoke(ctx, batch)
-}
-
-// invoke decodes the batch and runs the route, as the Lambda function does.
-func (d *demo) invoke(ctx context.Context, changes []s3server.Change) error {
-	payload, err := sqsBatch(changes)
-	if err != nil {
-		return err
-	}
-	batch, err := event.Decode(payload)
-	if err != nil {
-		return err
-	}
-	report := d.service.Handle(ctx, batch)
-	for _, r := range report.Results {
-		d.Print(r)
-	}
-	if ctx.Err() != nil {
-		return ctx.Err()
-	}
-	if len(report.Failed) > 0 && d.Once {
-		return errors.New("the run failed")
-	}
-	return nil
-}
-
-// sqsBatch is the payload of an SQS event source mapping whose queue an S3 bucket notifies.
-func sqsBatch(changes []s3server.Change) ([]byte, error) {
-	type message struct {
-		MessageID   string `json:"messageId"`
-		Body        string `json:"body"`
-		EventSource string `json:"eventSource"`
-	}
-	var batch struct {
-		Records []message
-	}
-	for i, c := range changes {
-		body, err := json.Marshal(c.Notification())
-		if err != nil {
-			return nil, err
-		}
-		batch.Records = append(batch.Records, message{fmt.Sprintf("message-%d", i+1), string(body), "aws:sqs"})
-	}
-	return json.Marshal(batch)
 }
 
 // compare checks that what is live is what was uploaded.
@@ -276,18 +254,13 @@ func (d *demo) compare(uploaded map[string]string) error {
 
 // invite prints what a person can paste.
 func (d *demo) invite() {
-	url := d.endpoint + "/" + dagsBucket + "/" + prefix
-	fmt.Fprintf(d.Out, `
-Now you are the DAG author. In another terminal:
-
-  add a DAG      curl -X PUT --data-binary 'print("hello")' %[1]smy_dag.py
-  change it      curl -X PUT --data-binary 'print("hello, Astro")' %[1]smy_dag.py
-  delete it      curl -X DELETE %[1]smy_dag.py
-  a burst        for i in 1 2 3 4 5; do curl -X PUT --data-binary "n = $i" %[1]steam/dag_$i.py; done
-  what is live   curl %[2]s/live
-
-A second after the last change the function runs; watch it here. Ctrl-C ends the demo.
-`, url, d.astroURL)
+	d.mu.Lock()
+	defer d.mu.Unlock()
+	fmt.Fprint(d.Out, "\nNow you are the DAG author. In another terminal:\n\n")
+	for _, c := range append(d.cloud.commands(d.endpoint), command{"what is live", "curl " + d.astroURL + "/live"}) {
+		fmt.Fprintf(d.Out, "  %-14s %s\n", c.does, c.line)
+	}
+	fmt.Fprint(d.Out, d.cloud.tools(d.endpoint), "\nA second after the last change it is deployed; watch it here. Ctrl-C ends the demo.\n")
 }
 
 // showLive lists what the stand-in's Deployment runs.

@@ -101,6 +101,9 @@ func (s *source) undelete(key string) {
 	}
 	s.w.log("%s: the delete marker of %s is removed", s.name, key)
 	s.put(key, content)
+	if s.w.p.google {
+		return // there it is a copy, with a generation and a time of its own
+	}
 	s.bucket.Change(key, func(o *bucket.Object) { o.Modified = at.Truncate(time.Second) })
 }
 

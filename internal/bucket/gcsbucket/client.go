@@ -8,6 +8,7 @@ import (
 	"fmt"
 	"io"
 	"net/http"
+	"slices"
 	"strconv"
 	"strings"
 	"sync"
@@ -215,8 +216,11 @@ func checkPage(req *http.Request, answer *http.Response) (*http.Response, error)
 	if err != nil {
 		return nil, fmt.Errorf("a page of the listing broke off: %w", io.ErrUnexpectedEOF)
 	}
-	var page struct{ Kind, NextPageToken string }
-	if json.Unmarshal(content, &page) != nil || page.Kind != "storage#objects" || len(content) > maxPage {
+	var page struct {
+		Kind, NextPageToken string
+		Items               []*struct{}
+	}
+	if json.Unmarshal(content, &page) != nil || page.Kind != "storage#objects" || slices.Contains(page.Items, nil) || len(content) > maxPage {
 		return nil, errForeign
 	}
 	if page.NextPageToken != "" && page.NextPageToken == req.URL.Query().Get("pageToken") {

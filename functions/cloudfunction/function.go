@@ -22,9 +22,6 @@ import (
 	"github.com/dagbucket/dagbucket/internal/service"
 )
 
-// version is set when the package is staged.
-var version = "dev"
-
 // handler lives as long as the instance; it is wired by the first event.
 var handler = newHandler()
 

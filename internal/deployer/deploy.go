@@ -148,9 +148,9 @@ func (x *run) recordUnchanged(ctx context.Context) error {
 
 // settled sets the outcome of a run that the record tells of.
 func (x *run) settled(o Outcome) {
-	x.result.Outcome, x.result.Reason, x.result.Began = o, x.drift, time.Time{}
+	x.result.Outcome, x.result.Reason, x.result.Began, x.result.Looked = o, x.drift, time.Time{}, time.Time{}
 	if !x.plan.provisional {
-		x.result.Began = x.view.began
+		x.result.Began, x.result.Looked = x.view.began, x.looked
 	}
 }
 

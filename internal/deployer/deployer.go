@@ -165,6 +165,8 @@ type Result struct {
 	// Began is when the listing behind Deployed or Unchanged began, by the local clock: what happened before it was seen. Zero if there is
 	// none, or if it covers nothing.
 	Began time.Time `json:"-"`
+	// Looked is, if Began is set, when the run had begun to look at the record and at Astro before that listing.
+	Looked time.Time `json:"-"`
 }
 
 // Note is the fate of one path that is not shipped as the bucket holds it.

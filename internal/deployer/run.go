@@ -34,6 +34,7 @@ type run struct {
 	unclean bool   // a run before this one failed or died, and may have left things in the state
 
 	// Step 3
+	looked     time.Time // when it began, by the local clock
 	record     state.Record
 	stored     *state.Record // as it is in the state; nil if that could not be read
 	version    state.Version // of the record as read or last written
@@ -113,7 +114,7 @@ func (x *run) tellOfDeploy() {
 	if x.deployed != nil && x.result.Outcome == Unchanged {
 		last := x.result
 		x.result = *x.deployed
-		x.result.Seconds, x.result.Began = last.Seconds, last.Began
+		x.result.Seconds, x.result.Began, x.result.Looked = last.Seconds, last.Began, last.Looked
 	}
 }
 
@@ -277,7 +278,7 @@ func (x *run) grace(ctx context.Context) (context.Context, context.CancelFunc) {
 
 // fail turns an error into an outcome.
 func (x *run) fail(ctx context.Context, err error) {
-	x.result.Err, x.result.Reason, x.result.Began = err, err.Error(), time.Time{}
+	x.result.Err, x.result.Reason, x.result.Began, x.result.Looked = err, err.Error(), time.Time{}, time.Time{}
 	if !x.dry {
 		x.result.Added, x.result.Modified, x.result.Removed = nil, nil, nil // nothing of it happened
 	}

@@ -2,6 +2,7 @@ package deployer
 
 import (
 	"context"
+	"slices"
 	"sync"
 	"time"
 )
@@ -56,7 +57,7 @@ func (l *Lane) join(end time.Time, events []time.Time) <-chan Result {
 	return r.done
 }
 
-// serve runs until nobody waits.
+// serve runs until nobody waits. A run that panics ends the process, as it would anywhere: all of its requests come again.
 func (l *Lane) serve() {
 	for {
 		l.slots <- struct{}{}
@@ -71,11 +72,13 @@ func (l *Lane) serve() {
 	}
 }
 
-// take returns all who wait; the lane ends when that is nobody.
+// take returns all who wait and have time left; the lane ends when that is nobody.
 func (l *Lane) take() []*request {
 	l.mu.Lock()
 	defer l.mu.Unlock()
-	own := l.waiting
+	now := time.Now()
+	late := func(r *request) bool { return !r.end.IsZero() && !r.end.After(now) } // they waited for a slot until they gave up
+	own := slices.DeleteFunc(l.waiting, late)
 	l.waiting, l.serving = nil, len(own) > 0
 	return own
 }
@@ -107,15 +110,21 @@ func withLast(own []*request) (context.Context, context.CancelFunc) {
 	return context.WithDeadline(context.Background(), last)
 }
 
-// seen takes those out of the waiting who arrived before the listing behind a result began.
+// seen takes those out of the waiting who arrived before the listing behind a result began. The schedule and people, whose events have no
+// time, want the Deployment to be looked at as well.
 func (l *Lane) seen(result Result) []*request {
 	l.mu.Lock()
 	defer l.mu.Unlock()
-	n := 0
-	for n < len(l.waiting) && l.waiting[n].arrived.Before(result.Began) {
-		n++
-	}
-	seen := l.waiting[:n:n]
-	l.waiting = l.waiting[n:]
+	var seen []*request
+	l.waiting = slices.DeleteFunc(l.waiting, func(r *request) bool {
+		covered := r.arrived.Before(result.Began)
+		if slices.ContainsFunc(r.events, time.Time.IsZero) {
+			covered = r.arrived.Before(result.Looked)
+		}
+		if covered {
+			seen = append(seen, r)
+		}
+		return covered
+	})
 	return seen
 }

@@ -143,6 +143,57 @@ func TestLanesShareTheirSlots(t *testing.T) {
 	})
 }
 
+// TestWhoIsOutOfTimeCostsNoRun: they waited for a slot until they gave up.
+func TestWhoIsOutOfTimeCostsNoRun(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		slots := oneSlot()
+		slots <- struct{}{}
+		w := newLaneWorld(0, slots)
+		ctx, cancel := context.WithTimeout(t.Context(), time.Minute)
+		defer cancel()
+		_, err := w.lane.Run(ctx, time.Now().Add(50*time.Second), nil)
+		require.ErrorIs(t, err, context.DeadlineExceeded)
+		<-slots
+		synctest.Wait()
+		require.Empty(t, w.runs)
+		_, err = w.lane.Run(t.Context(), time.Now().Add(50*time.Second), nil)
+		require.NoError(t, err, "the lane goes on")
+	})
+}
+
+// TestTheScheduleWantsTheDeploymentLookedAt: a listing alone does not answer it.
+func TestTheScheduleWantsTheDeploymentLookedAt(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		runs := 0
+		lane := deployer.NewLane(deployer.SystemClock{}, oneSlot(), func(context.Context, []time.Time) deployer.Result {
+			runs++
+			n, looked := runs, time.Now()
+			time.Sleep(10 * time.Second)
+			began := time.Now()
+			time.Sleep(10 * time.Second)
+			return deployer.Result{Outcome: deployer.Unchanged, Looked: looked, Began: began, Files: n}
+		})
+		got := map[string]int{}
+		var mu sync.Mutex
+		var group sync.WaitGroup
+		ask := func(name string, at time.Duration, events ...time.Time) {
+			group.Go(func() {
+				time.Sleep(at)
+				result, err := lane.Run(t.Context(), time.Time{}, events)
+				require.NoError(t, err)
+				mu.Lock()
+				defer mu.Unlock()
+				got[name] = result.Files
+			})
+		}
+		ask("first", 0, time.Now())
+		ask("schedule", 5*time.Second, time.Time{})
+		ask("event", 6*time.Second, time.Now())
+		group.Wait()
+		require.Equal(t, map[string]int{"first": 1, "event": 1, "schedule": 2}, got)
+	})
+}
+
 // TestNobodyIsAnsweredByAnOlderListing asks from all sides at once.
 func TestNobodyIsAnsweredByAnOlderListing(t *testing.T) {
 	var listed sync.Map // began → true
@@ -157,7 +208,7 @@ func TestNobodyIsAnsweredByAnOlderListing(t *testing.T) {
 		group.Go(func() {
 			for range 50 {
 				arrived := time.Now()
-				result, err := lane.Run(t.Context(), time.Time{}, nil)
+				result, err := lane.Run(t.Context(), time.Time{}, []time.Time{arrived})
 				require.NoError(t, err)
 				require.False(t, result.Began.Before(arrived), "the listing is older than the request")
 			}
@@ -171,7 +222,9 @@ func TestAnOutcomeSaysWhenItsListingBegan(t *testing.T) {
 	w := newWorld(t)
 	w.put("dags/a.py", "a = 1")
 	require.Equal(t, epoch.Add(time.Minute), w.requireOutcome(deployer.Deployed, w.sync()).Began, "each of these runs begins a minute later")
-	require.Equal(t, epoch.Add(2*time.Minute), w.requireOutcome(deployer.Unchanged, w.sync()).Began)
+	r := w.requireOutcome(deployer.Unchanged, w.sync())
+	require.Equal(t, epoch.Add(2*time.Minute), r.Began)
+	require.Equal(t, r.Began, r.Looked, "this clock stands still meanwhile")
 	w.put("dags/b.py", "b = 1")
 	w.route.MaxFiles = 1
 	require.Zero(t, w.requireOutcome(deployer.Held, w.sync()).Began)

@@ -3,13 +3,10 @@
 package main
 
 import (
-	"archive/zip"
-	"bytes"
-	"compress/flate"
 	"fmt"
-	"io"
 	"os"
-	"time"
+
+	"github.com/dagbucket/dagbucket/internal/fixedzip"
 )
 
 func main() {
@@ -28,27 +25,5 @@ func pack(out, binary string) error {
 	if err != nil {
 		return err
 	}
-	var archive bytes.Buffer
-	if err := write(&archive, content); err != nil {
-		return fmt.Errorf("pack %s: %w", binary, err)
-	}
-	return os.WriteFile(out, archive.Bytes(), 0o644)
-}
-
-func write(to io.Writer, content []byte) error {
-	z := zip.NewWriter(to)
-	z.RegisterCompressor(zip.Deflate, func(w io.Writer) (io.WriteCloser, error) {
-		return flate.NewWriter(w, flate.BestCompression)
-	})
-	// A fixed time, the first that the format can hold.
-	header := &zip.FileHeader{Name: "bootstrap", Method: zip.Deflate, Modified: time.Date(1980, 1, 1, 0, 0, 0, 0, time.UTC)}
-	header.SetMode(0o755)
-	entry, err := z.CreateHeader(header)
-	if err != nil {
-		return err
-	}
-	if _, err := entry.Write(content); err != nil {
-		return err
-	}
-	return z.Close()
+	return fixedzip.WriteFile(out, []fixedzip.Entry{{Name: "bootstrap", Mode: 0o755, Content: content}})
 }

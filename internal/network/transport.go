@@ -17,8 +17,12 @@ const (
 	stallTimeout  = 60 * time.Second // for a body of which nothing moves; longer than headerTimeout
 )
 
-// Configure makes t keep enough connections for parallel reads, and give up on a silent server.
+// Configure makes t keep enough connections for parallel reads, and give up on a silent server. It speaks HTTP/1.1: under HTTP/2 all requests
+// share one connection, each of them would keep a dead one alive, and nobody would notice a body that has stalled.
 func Configure(t *http.Transport) {
+	t.Protocols = new(http.Protocols)
+	t.Protocols.SetHTTP1(true)
+	t.ForceAttemptHTTP2 = false
 	t.MaxIdleConns, t.MaxIdleConnsPerHost = connections, connections
 	dial := t.DialContext
 	t.DialContext = func(ctx context.Context, network, address string) (net.Conn, error) {

@@ -2,7 +2,6 @@ package service
 
 import (
 	"context"
-	"fmt"
 	"log/slog"
 	"sync"
 
@@ -87,7 +86,11 @@ func (r Report) Retryable() []string {
 	var reasons []string
 	for _, result := range r.Results {
 		if result.Retryable {
-			reasons = append(reasons, fmt.Sprintf("route %s: %s", result.Route, result.Reason))
+			where := ""
+			if result.Route != "" { // else the set-up failed
+				where = "route " + result.Route + ": "
+			}
+			reasons = append(reasons, where+result.Reason)
 		}
 	}
 	return reasons

@@ -53,8 +53,8 @@ var mutations = []mutation{
 	{"approvals wait for the bucket", "deployer/run.go", "&& !x.foreign && x.record.Approved == nil", "&& !x.foreign", 0},
 	{"pauses are ignored", "deployer/hold.go", "if h == nil {", "if true {", 0},
 	{"what is live is deployed again", "deployer/pack.go", "x.packed.same = live != nil && live.Digest == x.packed.digest && !x.redeploy", "x.packed.same = live == nil && false", 0},
-	{"who shares a lane is answered with any outcome", "deployer/share.go", "n < len(l.waiting) && l.waiting[n].arrived.Before(result.Began)", "n < len(l.waiting)", 0},
-	{"who shares a lane is answered by the outcome's time", "deployer/deploy.go", "x.result.Began = x.view.began", "x.result.Began = x.Clock.Now()", 0},
+	{"who shares a lane is answered with any outcome", "deployer/share.go", "covered := r.arrived.Before(result.Began)", "covered := true", 0},
+	{"who shares a lane is answered by the outcome's time", "deployer/deploy.go", "x.result.Began, x.result.Looked = x.view.began, x.looked", "x.result.Began, x.result.Looked = x.Clock.Now(), x.looked", 0},
 	{"old bundles stay", "deployer/deploy.go", "x.logPrune(x.prune(ctx))", "x.logPrune(nil)", 0},
 }
 

@@ -14,11 +14,13 @@ import (
 	"sync"
 	"time"
 
+	"cloud.google.com/go/auth"
 	"cloud.google.com/go/storage"
 	"google.golang.org/api/option"
 	htransport "google.golang.org/api/transport/http"
 
 	"github.com/dagbucket/dagbucket/internal/bucket"
+	"github.com/dagbucket/dagbucket/internal/googleauth"
 	"github.com/dagbucket/dagbucket/internal/network"
 )
 
@@ -35,13 +37,15 @@ type Options struct {
 	Endpoint string
 	// Anonymous makes requests without credentials.
 	Anonymous bool
+	// Credentials are those of the requests; nil finds the Application Default Credentials.
+	Credentials *auth.Credentials
 	// Payer names the project that pays for the requests to a requester-pays bucket. It is asked when a bucket wants one; nil names none.
 	Payer func(context.Context) (string, error)
 	// Transport makes the connections; nil is network.NewTransport.
 	Transport http.RoundTripper
 }
 
-// NewClient returns a client. It finds the Application Default Credentials, and makes no request to the storage.
+// NewClient returns a client. It makes no request to the storage.
 func NewClient(ctx context.Context, o Options) (*Client, error) {
 	base := o.Transport
 	if base == nil {
@@ -56,9 +60,16 @@ func NewClient(ctx context.Context, o Options) (*Client, error) {
 		opts = append(opts, option.WithEndpoint(o.Endpoint+"/storage/v1/"))
 	}
 	if !o.Anonymous && o.Endpoint == "" {
-		authenticated, err := htransport.NewTransport(ctx, wire, option.WithScopes(storage.ScopeReadWrite), option.WithTelemetryDisabled())
+		if o.Credentials == nil {
+			found, err := googleauth.Default(storage.ScopeReadWrite)
+			if err != nil {
+				return nil, fmt.Errorf("%w: %w", bucket.ErrDenied, err)
+			}
+			o.Credentials = found
+		}
+		authenticated, err := htransport.NewTransport(ctx, wire, option.WithAuthCredentials(o.Credentials), option.WithTelemetryDisabled())
 		if err != nil {
-			return nil, fmt.Errorf("finding Google's credentials: %w", err)
+			return nil, fmt.Errorf("making a client of Cloud Storage: %w", err)
 		}
 		wire = authenticated
 	}

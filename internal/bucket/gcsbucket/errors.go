@@ -16,6 +16,7 @@ import (
 	"google.golang.org/api/googleapi"
 
 	"github.com/dagbucket/dagbucket/internal/bucket"
+	"github.com/dagbucket/dagbucket/internal/googleauth"
 	"github.com/dagbucket/dagbucket/internal/network"
 )
 
@@ -62,7 +63,7 @@ func (b *Bucket) explain(ctx context.Context, tries *atomic.Int32, verb, permiss
 	code, _, message := answerOf(err)
 	switch {
 	case ctx.Err() != nil:
-	case code == http.StatusNotFound && (verb == "list" || strings.Contains(message, "bucket does not exist")):
+	case code == http.StatusNotFound && (verb == "list" || strings.HasPrefix(message, "The specified bucket does not exist")):
 		return fmt.Errorf("%s: %w: check the bucket's name", where, bucket.ErrNoBucket)
 	case code == http.StatusNotFound && verb != "write", errors.Is(err, storage.ErrObjectNotExist): // a write's is a session that is lost
 		return fmt.Errorf("%s: %w", where, bucket.ErrNotExist)
@@ -74,9 +75,8 @@ func (b *Bucket) explain(ctx context.Context, tries *atomic.Int32, verb, permiss
 	case (code == http.StatusBadRequest || code == http.StatusForbidden) && strings.Contains(message, "KMS"):
 		return fmt.Errorf("%s: %w (%s): see that the bucket's KMS key is enabled, and allow Cloud Storage's service agent "+
 			"roles/cloudkms.cryptoKeyEncrypterDecrypter on it", where, bucket.ErrDenied, message)
-	case code == http.StatusUnauthorized, code == 0 && noCredentials(err):
-		return fmt.Errorf("%s: %w: there are no valid Google credentials: run gcloud auth application-default login, "+
-			"or give the function a service account", where, bucket.ErrDenied)
+	case code == http.StatusUnauthorized, googleauth.Refused(err):
+		return fmt.Errorf("%s: %w: there are no valid Google credentials: %s", where, bucket.ErrDenied, googleauth.LogIn)
 	case code == http.StatusForbidden && !tooFast(err):
 		return fmt.Errorf("%s: %w%s: the service account needs %s on it", where, bucket.ErrDenied, inBrackets(message), strings.TrimSuffix(permission, ","))
 	}
@@ -124,8 +124,9 @@ func answerOf(err error) (code int, reason, message string) {
 		return 0, "", ""
 	}
 	document := struct{ Error googleapi.Error }{*answer}
-	if answer.Message == "" { // the library leaves the answers to downloads as they come
-		_ = json.Unmarshal([]byte(answer.Body), &document)
+	// The library leaves the answers to downloads as they come. Cloud Storage itself answers those with a bare line of text.
+	if answer.Message == "" && json.Unmarshal([]byte(answer.Body), &document) != nil && answer.Header.Get(uploaderHeader) != "" {
+		document.Error.Message = answer.Body
 	}
 	if len(document.Error.Errors) > 0 {
 		reason = document.Error.Errors[0].Reason
@@ -133,17 +134,13 @@ func answerOf(err error) (code int, reason, message string) {
 	return answer.Code, network.OneLine(reason), network.OneLine(document.Error.Message)
 }
 
+// uploaderHeader is in every answer of Cloud Storage, and in none of what may stand before it.
+const uploaderHeader = "X-Guploader-Uploadid"
+
 // asksForPayer recognises the answer of a requester-pays bucket to a request that names no project.
 func asksForPayer(err error) bool {
 	code, _, message := answerOf(err)
 	return code == http.StatusBadRequest && strings.Contains(message, "requester pays")
-}
-
-// noCredentials recognises the errors of the library's credential chain, which have no type of their own.
-func noCredentials(err error) bool {
-	text := err.Error()
-	return strings.Contains(text, "could not find default credentials") || strings.Contains(text, "cannot fetch token") ||
-		strings.Contains(text, "failed to find default credentials")
 }
 
 func inBrackets(message string) string {

@@ -78,6 +78,38 @@ func calls(b bucket.Bucket) map[string]func(context.Context) error {
 	}
 }
 
+// TestErrorsOfDownloads: Cloud Storage answers those with a bare line of text.
+func TestErrorsOfDownloads(t *testing.T) {
+	for name, test := range map[string]struct {
+		status    int
+		text      string
+		want      error
+		permanent bool
+		says      string
+	}{
+		"no object":        {404, "No such object: acme/dags/a.py", bucket.ErrNotExist, false, "no such object"},
+		"named like words": {404, "No such object: acme/dags/The specified bucket does not exist.py", bucket.ErrNotExist, false, "no such object"},
+		"no bucket":        {404, "The specified bucket does not exist.", bucket.ErrNoBucket, true, "check the bucket's name"},
+		"no right":         {403, "x@acme does not have storage.objects.get access.", bucket.ErrDenied, true, "(x@acme does not have storage.objects.get access.)"},
+		"the key is off":   {400, "The Cloud KMS key is not enabled, current state is: DISABLED.", bucket.ErrDenied, true, "see that the bucket's KMS key is enabled"},
+		"requester pays":   {400, "Bucket is a requester pays bucket but no user project provided.", bucket.ErrDenied, true, "set GOOGLE_CLOUD_QUOTA_PROJECT"},
+	} {
+		t.Run(name, func(t *testing.T) {
+			b := served(t, http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+				require.Equal(t, "media", r.URL.Query().Get("alt"))
+				w.Header().Set("X-GUploader-UploadID", "AAw")
+				answer(test.status, "text/html; charset=UTF-8", test.text).ServeHTTP(w, r)
+			}))
+			_, err := b.Open(t.Context(), "dags/a.py", "", 0)
+			require.ErrorIs(t, err, test.want)
+			require.ErrorContains(t, err, test.says)
+			require.Equal(t, test.permanent, bucket.Permanent(err))
+		})
+	}
+	_, err := served(t, answer(403, "text/html", html)).Open(t.Context(), "dags/a.py", "", 0)
+	require.NotContains(t, err.Error(), "guest network", "what stands before the storage is not quoted")
+}
+
 func TestErrors(t *testing.T) {
 	for name, test := range map[string]struct {
 		handler http.Handler

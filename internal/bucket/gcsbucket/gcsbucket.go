@@ -161,7 +161,7 @@ func (b *Bucket) open(ctx context.Context, key, version string, offset int64) (*
 	}
 	r, err := object.NewRangeReader(ctx, offset, -1)
 	if status(err) == http.StatusRequestedRangeNotSatisfiable {
-		return b.openAtEnd(ctx, object, key, offset)
+		return b.openAtEnd(ctx, object, key, version, offset)
 	}
 	if err != nil {
 		return nil, b.explainRead(ctx, tries, key, version, err)
@@ -182,8 +182,8 @@ func (b *Bucket) served(got bucket.Object, version string, asked, begins int64) 
 		return fmt.Errorf("cannot read %s/%s: the answer is not an object (it has no generation): %s", b, got.Key, network.NoProxy)
 	case version != "" && got.Version != version:
 		return fmt.Errorf("cannot read %s/%s: %w", b, got.Key, bucket.ErrChanged)
-	case got.Size < 0:
-		return fmt.Errorf("cannot read %s/%s: the answer does not say how long it is: %s", b, got.Key, network.NoProxy)
+	case got.Size < 0 || got.Modified.IsZero():
+		return fmt.Errorf("cannot read %s/%s: the answer does not say how long or how old it is: %s", b, got.Key, network.NoProxy)
 	case asked != begins:
 		return fmt.Errorf("%s/%s: the storage was asked for bytes from %d on and sent others", b, got.Key, asked)
 	}
@@ -191,11 +191,11 @@ func (b *Bucket) served(got bucket.Object, version string, asked, begins int64) 
 }
 
 // openAtEnd opens an object whose storage refused the range: none begins at the very end of an object.
-func (b *Bucket) openAtEnd(ctx context.Context, object *storage.ObjectHandle, key string, offset int64) (*bucket.Body, error) {
+func (b *Bucket) openAtEnd(ctx context.Context, object *storage.ObjectHandle, key, version string, offset int64) (*bucket.Body, error) {
 	ctx, call := withCall(ctx)
 	attrs, err := object.Attrs(ctx)
 	if err != nil {
-		return nil, b.explainRead(ctx, nil, key, "", err)
+		return nil, b.explainRead(ctx, nil, key, version, err)
 	}
 	got := objectOf(attrs)
 	if got.Size != offset {

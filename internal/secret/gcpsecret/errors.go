@@ -10,15 +10,11 @@ import (
 	"slices"
 	"strings"
 
-	"cloud.google.com/go/auth"
-	"cloud.google.com/go/compute/metadata"
 	"google.golang.org/api/googleapi"
 
+	"github.com/dagbucket/dagbucket/internal/googleauth"
 	"github.com/dagbucket/dagbucket/internal/secret"
 )
-
-// logIn is the repair where credentials are missing or refused.
-const logIn = "run gcloud auth application-default login, or give the function a service account"
 
 func service(location string) string {
 	if location == "" {
@@ -37,20 +33,10 @@ func explain(err error, from string) error {
 	switch {
 	case why == "":
 		return fmt.Errorf("cannot be read from %s: its answer broke off or cannot be understood", from) // err may quote the payload
-	case noToken(err):
-		return permanent("Google does not accept the credentials: "+logIn, said{why, err})
+	case googleauth.Refused(err):
+		return permanent("Google does not accept the credentials: "+googleauth.LogIn, said{why, err})
 	}
 	return fmt.Errorf("cannot be read from %s: %w", from, said{why, err})
-}
-
-// noToken reports whether the credentials are good for no access token.
-func noToken(err error) bool {
-	var noAccount metadata.NotDefinedError // of a machine without a service account
-	var refusal *auth.Error
-	if !errors.As(err, &refusal) {
-		return errors.As(err, &noAccount)
-	}
-	return refusal.Response != nil && refusal.Response.StatusCode < 500 && !refusal.Temporary()
 }
 
 // reason is why a request got no answer, without its URL; "" if it got one.
@@ -79,7 +65,7 @@ func refused(err *googleapi.Error, from string) error {
 		return permanent("access is denied, or there is no such secret: allow roles/secretmanager.secretAccessor on it to this function's "+
 			"service account, and see that its name is right", answer)
 	case err.Code == http.StatusUnauthorized:
-		return permanent("Google does not accept the credentials: "+logIn, answer)
+		return permanent("Google does not accept the credentials: "+googleauth.LogIn, answer)
 	case err.Code == http.StatusBadRequest && status == "FAILED_PRECONDITION":
 		return permanent("it cannot be read as it is: enable its version if that is disabled, name another or add one if it is destroyed, "+
 			"and see that its KMS key, if it has one, is enabled", answer)

@@ -18,6 +18,7 @@ import (
 	"google.golang.org/api/option"
 	"google.golang.org/api/secretmanager/v1"
 
+	"github.com/dagbucket/dagbucket/internal/googleauth"
 	"github.com/dagbucket/dagbucket/internal/secret"
 )
 
@@ -120,7 +121,7 @@ func (r *reader) client(ctx context.Context, location string) (*secretmanager.Se
 	}
 	made, err := secretmanager.NewService(context.WithoutCancel(ctx), options(location, r.opts)...) // it outlives this read
 	if err != nil {
-		return nil, permanent("there are no usable credentials for Google Cloud: "+logIn, said{oneLine(err.Error()), err})
+		return nil, permanent("there are no usable credentials for Google Cloud: "+googleauth.LogIn, said{oneLine(err.Error()), err})
 	}
 	r.clients[location] = made
 	return made, nil

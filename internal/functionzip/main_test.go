@@ -1,0 +1,85 @@
+package main
+
+import (
+	"archive/zip"
+	"bytes"
+	"io"
+	"io/fs"
+	"os"
+	"path"
+	"path/filepath"
+	"strings"
+	"testing"
+
+	"github.com/stretchr/testify/require"
+)
+
+func unpacked(t *testing.T, archive []byte) map[string]string {
+	t.Helper()
+	z, err := zip.NewReader(bytes.NewReader(archive), int64(len(archive)))
+	require.NoError(t, err)
+	files := map[string]string{}
+	for _, f := range z.File {
+		require.Equal(t, fs.FileMode(0o644), f.Mode(), f.Name)
+		r, err := f.Open()
+		require.NoError(t, err)
+		content, err := io.ReadAll(r)
+		require.NoError(t, err)
+		files[f.Name] = string(content)
+	}
+	return files
+}
+
+func TestPack(t *testing.T) {
+	t.Chdir(filepath.Join("..", ".."))
+	root, err := os.Getwd()
+	require.NoError(t, err)
+	temporary, out := t.TempDir(), filepath.Join(t.TempDir(), "function.zip")
+	t.Setenv("TMPDIR", temporary)
+	require.NoError(t, pack(out, "v1.2.3"))
+	left, err := filepath.Glob(filepath.Join(temporary, "functionzip*"))
+	require.NoError(t, err)
+	require.Empty(t, left)
+	require.NoDirExists(t, "vendor")
+	archive, err := os.ReadFile(out)
+	require.NoError(t, err)
+
+	files := unpacked(t, archive)
+	require.Contains(t, files["version.go"], `const version = "v1.2.3"`)
+	for name, content := range files {
+		require.False(t, strings.HasSuffix(name, "_test.go") || strings.Contains(name, "testdata/"), name)
+		require.False(t, strings.Contains(content, root) || strings.Contains(content, temporary), "%s: reproducible from any folder", name)
+		switch path.Dir(name) {
+		case ".":
+			require.Contains(t, []string{"go.mod", "go.sum", "LICENSE", "function.go", "version.go"}, name)
+		default:
+			require.Regexp(t, "^(internal|vendor)/", name)
+		}
+	}
+	require.Contains(t, files, "internal/service/service.go")
+	require.Contains(t, files, "internal/bucket/dirbucket/system_other.go", "it builds on other systems too")
+	require.Contains(t, files, "vendor/github.com/GoogleCloudPlatform/functions-framework-go/funcframework/framework.go")
+	require.Contains(t, files, "vendor/github.com/GoogleCloudPlatform/functions-framework-go/LICENSE")
+	for _, stranger := range []string{"aws-sdk-go", "testify", "fake-gcs-server", "alecthomas/kong"} {
+		require.NotContains(t, files["go.mod"]+files["vendor/modules.txt"], stranger)
+		require.NotRegexp(t, stranger+`\S* v[^/ ]+ h1:`, files["go.sum"], "only for what it says of versions")
+	}
+	require.NotContains(t, files, "internal/awswire/awswire.go")
+}
+
+func TestPackNeedsTheFileThatItReplaces(t *testing.T) {
+	require.ErrorContains(t, finish(t.TempDir(), goPackage{GoFiles: []string{"function.go"}}, "v1"), versionFile)
+}
+
+func TestModulesWithPackages(t *testing.T) {
+	require.Equal(t, map[string]bool{"example.com/a": true, "example.com/c": true}, modulesWithPackages(`# example.com/a v1.0.0
+## explicit; go 1.24
+example.com/a
+example.com/a/b
+# example.com/b v1.2.0
+## explicit
+# example.com/c v0.1.0
+## explicit; go 1.25.0
+example.com/c/d
+`))
+}

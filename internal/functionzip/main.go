@@ -2,7 +2,7 @@
 // with a module file, the packages of this project that it needs, and all others in a vendor folder. The same source and version
 // give the same bytes.
 //
-// It needs what `go mod download` downloads and no network. It runs in the project's folder, and changes nothing there.
+// It runs in the project's folder, and changes nothing there.
 package main
 
 import (

@@ -94,11 +94,11 @@ func reduceSums(folder string, needed map[string]bool) error {
 	return os.WriteFile(path, []byte(kept.String()), 0o644)
 }
 
-// goCommand runs the go command as for Google's machines and without the network, and returns what it prints.
+// goCommand runs the go command as for Google's machines, and returns what it prints. It downloads what the module cache lacks.
 func goCommand(folder, flags string, args ...string) (string, error) {
 	command := exec.Command("go", args...)
 	command.Dir = folder
-	command.Env = append(command.Environ(), "GOOS=linux", "GOARCH=amd64", "CGO_ENABLED=0", "GOFLAGS="+flags, "GOPROXY=off", "GOWORK=off")
+	command.Env = append(command.Environ(), "GOOS=linux", "GOARCH=amd64", "CGO_ENABLED=0", "GOFLAGS="+flags, "GOWORK=off")
 	var output, errors bytes.Buffer
 	command.Stdout, command.Stderr = &output, &errors
 	if err := command.Run(); err != nil {

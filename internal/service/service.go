@@ -195,7 +195,7 @@ func (s *Service) Handle(ctx context.Context, batch event.Batch) Report {
 	dues := make([]due, len(s.routes))
 	for i, m := range batch.Messages {
 		if m.Err != nil {
-			s.deps.Log.Error("cannot decode a message; it fails until it reaches the dead-letter queue", "message", m.ID, "error", m.Err)
+			s.deps.Log.Error("cannot decode a message; it fails until it reaches the dead-letter queue", "messageId", m.ID, "error", m.Err)
 			failed[i] = true
 			continue
 		}

@@ -231,7 +231,7 @@ func TestTheTimeOfARequest(t *testing.T) {
 				w.wireErr = nil
 				// Nothing answers: the call ends with the run's time.
 				w.buckets["state"].Fault = func(membucket.Op, string, bool) error {
-					time.Sleep(began.Add(c.works).Sub(time.Now()) + time.Millisecond)
+					time.Sleep(time.Until(began.Add(c.works)) + time.Millisecond)
 					return context.DeadlineExceeded
 				}
 				recorder := httptest.NewRecorder()

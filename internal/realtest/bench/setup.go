@@ -11,7 +11,6 @@ import (
 	"time"
 
 	"github.com/Shopify/toxiproxy/v2"
-	"github.com/aws/aws-sdk-go-v2/service/s3"
 	"github.com/rs/zerolog"
 	"golang.org/x/sync/errgroup"
 
@@ -30,18 +29,19 @@ func deployments() []astrotest.Deployment {
 	return list
 }
 
+// folder is where in a bucket the DAG files are.
+const folder = "dags/"
+
 // fill puts the objects of a scenario into a new bucket. Their content is text that compresses about as well as code.
-func (b *bench) fill(ctx context.Context, name string, s scenario) error {
-	if _, err := b.s3.CreateBucket(ctx, &s3.CreateBucketInput{Bucket: &name}); err != nil {
+func (b *bench) fill(ctx context.Context, bucket string, s scenario) error {
+	if err := b.createBucket(ctx, bucket); err != nil {
 		return err
 	}
 	g, ctx := errgroup.WithContext(ctx)
 	g.SetLimit(8)
 	for i := range s.files {
 		g.Go(func() error {
-			key := fmt.Sprintf("dags/team_%02d/dag_%05d.py", i%20, i)
-			_, err := b.s3.PutObject(ctx, &s3.PutObjectInput{Bucket: &name, Key: &key, Body: bytes.NewReader(text(uint64(i), s.size))})
-			return err
+			return b.put(ctx, bucket, fmt.Sprintf("%steam_%02d/dag_%05d.py", folder, i%20, i), text(uint64(i), s.size))
 		})
 	}
 	return g.Wait()
@@ -61,24 +61,6 @@ func text(seed uint64, size int) []byte {
 		}
 	}
 	return out.Bytes()[:size]
-}
-
-// removeBucket removes a bucket and what it holds.
-func (b *bench) removeBucket(ctx context.Context, name string) error {
-	pages := s3.NewListObjectsV2Paginator(b.s3, &s3.ListObjectsV2Input{Bucket: &name})
-	for pages.HasMorePages() {
-		page, err := pages.NextPage(ctx)
-		if err != nil {
-			return err
-		}
-		for _, o := range page.Contents {
-			if _, err := b.s3.DeleteObject(ctx, &s3.DeleteObjectInput{Bucket: &name, Key: o.Key}); err != nil {
-				return err
-			}
-		}
-	}
-	_, err := b.s3.DeleteBucket(ctx, &s3.DeleteBucketInput{Bucket: &name})
-	return err
 }
 
 // uploadURL creates a deploy at the stand-in and returns where its bundle goes.
@@ -104,7 +86,7 @@ func (b *bench) uploadURL(ctx context.Context) (string, error) {
 	return deploy.UploadURL, nil
 }
 
-// proxy stands before the S3 server and makes it as far away as real ones are.
+// proxy stands before the storage and makes it as far away as real ones are.
 type proxy struct {
 	url   string
 	inner *toxiproxy.Proxy
@@ -114,7 +96,7 @@ type proxy struct {
 func startProxy(upstream string, latency time.Duration) (*proxy, error) {
 	quiet := zerolog.Nop()
 	server := toxiproxy.NewServer(toxiproxy.NewMetricsContainer(nil), quiet)
-	inner := toxiproxy.NewProxy(server, "s3", "127.0.0.1:0", strings.TrimPrefix(upstream, "http://"))
+	inner := toxiproxy.NewProxy(server, "storage", "127.0.0.1:0", strings.TrimPrefix(upstream, "http://"))
 	if err := inner.Start(); err != nil {
 		return nil, err
 	}

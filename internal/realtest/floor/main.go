@@ -12,12 +12,9 @@ import (
 	"io"
 	"net/http"
 	"os"
+	"strings"
 	"time"
 
-	"github.com/aws/aws-sdk-go-v2/aws"
-	awshttp "github.com/aws/aws-sdk-go-v2/aws/transport/http"
-	"github.com/aws/aws-sdk-go-v2/config"
-	"github.com/aws/aws-sdk-go-v2/service/s3"
 	"github.com/klauspost/compress/gzip"
 
 	"github.com/dagbucket/dagbucket/internal/bundle"
@@ -25,71 +22,70 @@ import (
 )
 
 func main() {
-	source := flag.String("source", "", "bucket of the DAG files")
-	prefix := flag.String("prefix", "", "prefix of the DAG files")
-	state := flag.String("state", "", "bucket of the result")
+	source := flag.String("source", "", "URL of the DAG files, such as gs://acme/dags/")
+	state := flag.String("state", "", "URL of a place for the result, in the same cloud")
 	upload := flag.String("upload", "", "URL that takes the result")
 	flag.Parse()
 	start := time.Now()
-	if err := work(context.Background(), *source, *prefix, *state, *upload); err != nil {
+	if err := work(context.Background(), *source, *state, *upload); err != nil {
 		fmt.Fprintln(os.Stderr, "floor:", err)
 		os.Exit(1)
 	}
 	fmt.Printf("%.6f\n", time.Since(start).Seconds())
 }
 
-func work(ctx context.Context, source, prefix, state, upload string) error {
-	client, err := newClient(ctx)
-	if err != nil {
-		return err
-	}
-	keys, err := list(ctx, client, source, prefix)
-	if err != nil {
-		return err
-	}
-	packed, err := pack(ctx, client, source, keys)
-	if err != nil {
-		return err
-	}
-	result := aws.String(prefix + "result.gz")
-	_, err = client.PutObject(ctx, &s3.PutObjectInput{Bucket: &state, Key: result, Body: bytes.NewReader(packed)})
-	if err != nil {
-		return err
-	}
-	stored, err := client.GetObject(ctx, &s3.GetObjectInput{Bucket: &state, Key: result})
-	if err != nil {
-		return err
-	}
-	defer stored.Body.Close()
-	return put(ctx, upload, stored.Body, int64(len(packed)))
+// store is a cloud's storage, asked by its own client library in the way that is fastest.
+type store interface {
+	list(ctx context.Context, bucket, prefix string) (keys []string, err error)
+	open(ctx context.Context, bucket, key string) (body io.ReadCloser, size int64, err error)
+	put(ctx context.Context, bucket, key string, content []byte) error
 }
 
-// newClient keeps as many connections as there are readers, as dagbucket does.
-func newClient(ctx context.Context) (*s3.Client, error) {
-	transport := awshttp.NewBuildableClient().WithTransportOptions(func(t *http.Transport) {
-		t.MaxIdleConnsPerHost, t.MaxIdleConns = deployer.DefaultWindow, deployer.DefaultWindow
-	})
-	cfg, err := config.LoadDefaultConfig(ctx, config.WithHTTPClient(transport))
-	return s3.NewFromConfig(cfg, func(o *s3.Options) { o.UsePathStyle = true }), err
+func work(ctx context.Context, source, state, upload string) error {
+	scheme, bucket, prefix := cutURL(source)
+	_, stateBucket, statePrefix := cutURL(state)
+	s, err := newStore(ctx, scheme)
+	if err != nil {
+		return err
+	}
+	keys, err := s.list(ctx, bucket, prefix)
+	if err != nil {
+		return err
+	}
+	packed, err := pack(ctx, s, bucket, keys)
+	if err != nil {
+		return err
+	}
+	result := statePrefix + "result.gz"
+	if err := s.put(ctx, stateBucket, result, packed); err != nil {
+		return err
+	}
+	stored, size, err := s.open(ctx, stateBucket, result)
+	if err != nil {
+		return err
+	}
+	defer stored.Close()
+	return putToAstro(ctx, upload, stored, size)
 }
 
-func list(ctx context.Context, client *s3.Client, source, prefix string) ([]string, error) {
-	var keys []string
-	pages := s3.NewListObjectsV2Paginator(client, &s3.ListObjectsV2Input{Bucket: &source, Prefix: &prefix})
-	for pages.HasMorePages() {
-		page, err := pages.NextPage(ctx)
-		if err != nil {
-			return nil, err
-		}
-		for _, o := range page.Contents {
-			keys = append(keys, *o.Key)
-		}
+func cutURL(url string) (scheme, bucket, prefix string) {
+	scheme, rest, _ := strings.Cut(url, "://")
+	bucket, prefix, _ = strings.Cut(rest, "/")
+	return scheme, bucket, prefix
+}
+
+func newStore(ctx context.Context, scheme string) (store, error) {
+	switch scheme {
+	case "s3":
+		return newS3(ctx)
+	case "gs":
+		return newGCS(ctx)
 	}
-	return keys, nil
+	return nil, fmt.Errorf("no storage has URLs of %q", scheme)
 }
 
 // pack reads the objects with dagbucket's concurrency, and compresses them in order with its library and level.
-func pack(ctx context.Context, client *s3.Client, source string, keys []string) ([]byte, error) {
+func pack(ctx context.Context, s store, bucket string, keys []string) ([]byte, error) {
 	type object struct {
 		content []byte
 		err     error
@@ -101,7 +97,7 @@ func pack(ctx context.Context, client *s3.Client, source string, keys []string) 
 			one := make(chan object, 1)
 			ahead <- one
 			go func() {
-				content, err := read(ctx, client, source, key)
+				content, err := read(ctx, s, bucket, key)
 				one <- object{content, err}
 			}()
 		}
@@ -123,18 +119,18 @@ func pack(ctx context.Context, client *s3.Client, source string, keys []string) 
 	return packed.Bytes(), gz.Close()
 }
 
-func read(ctx context.Context, client *s3.Client, source, key string) ([]byte, error) {
-	answer, err := client.GetObject(ctx, &s3.GetObjectInput{Bucket: &source, Key: &key})
+func read(ctx context.Context, s store, bucket, key string) ([]byte, error) {
+	body, size, err := s.open(ctx, bucket, key)
 	if err != nil {
 		return nil, err
 	}
-	defer answer.Body.Close()
-	content := make([]byte, *answer.ContentLength)
-	_, err = io.ReadFull(answer.Body, content)
+	defer body.Close()
+	content := make([]byte, size)
+	_, err = io.ReadFull(body, content)
 	return content, err
 }
 
-func put(ctx context.Context, url string, body io.Reader, size int64) error {
+func putToAstro(ctx context.Context, url string, body io.Reader, size int64) error {
 	req, err := http.NewRequestWithContext(ctx, http.MethodPut, url, body)
 	if err != nil {
 		return err

@@ -33,7 +33,7 @@ test: ## run the tests: in-process, no server, under 5 minutes
 	$(GO) test $(RACE) -timeout 12m ./...
 
 test-real: $(TOOLS)/versitygw build/lambda/bootstrap build/cloudfunction/function build/cloudfunction/background build ## run the tests against real servers: S3 (versitygw), the Lambda runtime, Google's functions framework, broken networks
-	$(REAL) test $(RACE) -timeout 15m ./...
+	$(REAL) test $(RACE) -timeout 25m ./...
 
 soak: ## simulate SCHEDULES (default 100000) schedules from SEED on; a failing one is printed with the command that replays it
 	$(GO) test -count=1 -timeout 12h -run '^TestSchedules$$' ./internal/simulation -seed $${SEED:-1} -schedules $${SCHEDULES:-100000} $(if $(filter 1,$(SCHEDULES)),-trace -v)
@@ -79,6 +79,7 @@ verify: lint package ## lint; the packages are reproducible and small; the demo 
 		test $$(wc -c < build/$$zip) -le 15728640 || { echo "build/$$zip is over 15 MB"; exit 1; }; done
 	rm -rf build/other
 	$(MAKE) demo DEMO_FLAGS=--once
+	$(MAKE) demo DEMO_FLAGS='--cloud gcp --once'
 
 clean: ## remove everything that was built
 	rm -rf build

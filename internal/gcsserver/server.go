@@ -19,7 +19,7 @@ import (
 )
 
 // MaxBody is the largest object, and the largest request body, in bytes.
-const MaxBody = 256 << 20
+const MaxBody = 1 << 30
 
 // Server is the server as an http.Handler.
 type Server struct {

@@ -56,7 +56,7 @@ lint: $(TOOLS)/staticcheck ## gofmt, vet, staticcheck, import rules, tidy module
 	$(GO) mod tidy -diff
 	$(REAL) mod tidy -diff
 
-bench: $(TOOLS)/versitygw build/lambda/bootstrap ## measure the Lambda binary beside a floor that does the bare work
+bench: $(TOOLS)/versitygw build/lambda/bootstrap build/cloudfunction/function ## measure the functions, each beside a floor that does the bare work (BENCH_FLAGS="-cloud gcp -only 1,000")
 	$(REAL) run ./bench $(BENCH_FLAGS)
 
 fuzz: ## fuzz everything that parses, FUZZTIME each (default 30s)

@@ -1,6 +1,7 @@
 package deployer
 
 import (
+	"bytes"
 	"context"
 	"fmt"
 	"io"
@@ -49,6 +50,9 @@ func (x *run) warnOfHybrid() {
 }
 
 func (x *run) openBundle(ctx context.Context) (io.ReadCloser, error) {
+	if small := &x.packed.bundle; !small.over {
+		return io.NopCloser(bytes.NewReader(small.data)), nil
+	}
 	return x.Store.OpenBundle(ctx, x.id, x.packed.size)
 }
 

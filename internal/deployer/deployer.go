@@ -35,6 +35,7 @@ type Route struct {
 	MaxBytes                           int64 // 0: no limit
 	KeepBundles                        int   // how many bundles stay in the state
 	Window                             int   // optional: how many objects are fetched at once; 0 is DefaultWindow
+	SmallBundle                        int   // optional, bytes: a bundle up to this size is held for its upload; 0 is DefaultSmallBundle
 
 	Clock    Clock
 	NewRun   func() string // a new run's name, ascending with time; letters, digits and dashes

@@ -2,6 +2,7 @@ package deployer
 
 import (
 	"bufio"
+	"cmp"
 	"context"
 	"errors"
 	"fmt"
@@ -22,8 +23,9 @@ type packed struct {
 	digest string
 	size   int64 // of the bundle, bytes
 	files  []state.File
-	same   bool // the contents are the live ones
-	stored bool // the state holds the bundle and its manifest
+	same   bool  // the contents are the live ones
+	stored bool  // the state holds the bundle and its manifest
+	bundle small // a small bundle, so that it need not be read again to be uploaded
 }
 
 // pack is steps 6 to 8: it streams the plan's files through the packer into the state bucket. Nothing grows with the bundle: at
@@ -31,7 +33,7 @@ type packed struct {
 func (x *run) pack(ctx context.Context) error {
 	x.id = x.NewRun()
 	x.leftovers = true // from here on there may be something of this run in the state
-	x.packed = new(packed)
+	x.packed = &packed{bundle: small{limit: cmp.Or(x.SmallBundle, DefaultSmallBundle)}}
 	return x.step("pack", func() error {
 		var failed error // the writer's own: the same error comes back from the storage, wrapped
 		g, ctx := errgroup.WithContext(ctx)
@@ -69,7 +71,7 @@ func (x *run) pack(ctx context.Context) error {
 
 // writeBundle writes the bundle to w. errSameContents says that it need not be stored.
 func (x *run) writeBundle(ctx context.Context, w io.Writer) error {
-	count := &countingWriter{w: w}
+	count := &countingWriter{w: io.MultiWriter(w, &x.packed.bundle)}
 	buffered := bufio.NewWriterSize(count, 256<<10)
 	out := bundle.NewWriter(buffered)
 	live := liveBundle{run: x}
@@ -207,6 +209,25 @@ func (l *liveBundle) close() {
 // damaged reports whether err tells of the bundle itself rather than of the way to it.
 func damaged(err error) bool {
 	return errors.Is(err, bucket.ErrNotExist) || errors.Is(err, bucket.ErrChanged) || bundle.Damaged(err)
+}
+
+// DefaultSmallBundle is in bytes: what a run may hold beside its window, to spare the upload a read of the state.
+const DefaultSmallBundle = 4 << 20
+
+// small keeps what is written to it, unless that becomes more than limit.
+type small struct {
+	limit int
+	data  []byte
+	over  bool
+}
+
+func (s *small) Write(p []byte) (int, error) {
+	if s.over = s.over || len(s.data)+len(p) > s.limit; s.over {
+		s.data = nil
+	} else {
+		s.data = append(s.data, p...)
+	}
+	return len(p), nil
 }
 
 type countingWriter struct {

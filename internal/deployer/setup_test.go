@@ -189,7 +189,8 @@ func newWorld(t testing.TB) *world {
 		Astro:       w.astro,
 		QuietPeriod: 10 * time.Second, MaxWait: 3 * time.Minute, KeepBundles: 20,
 		MaxRemovedPercent: 50, MaxRemovedFiles: 10,
-		Clock: w.clock,
+		SmallBundle: 1, // all take the long way, over the state
+		Clock:       w.clock,
 		NewRun: func() string {
 			mu.Lock()
 			defer mu.Unlock()

@@ -10,6 +10,8 @@ import (
 	"strings"
 	"time"
 
+	"github.com/aws/aws-lambda-go/lambdacontext"
+
 	"github.com/dagbucket/dagbucket/internal/deployer"
 	"github.com/dagbucket/dagbucket/internal/event"
 	"github.com/dagbucket/dagbucket/internal/service"
@@ -68,7 +70,8 @@ func directError(batch event.Batch, report service.Report) error {
 	return errors.New(strings.Join(report.Retryable(), "; "))
 }
 
-// Metrics makes the summary line of a run an embedded-metric-format line as well: CloudWatch reads metrics off the log.
+// Metrics makes the summary line of a run an embedded-metric-format line as well: CloudWatch reads metrics off the log. Since each
+// metric of each set of dimensions is paid for, only one is kept per route: the alarm for a route that no longer succeeds.
 func Metrics(r deployer.Result) []slog.Attr {
 	type metric struct {
 		Name string
@@ -83,18 +86,25 @@ func Metrics(r deployer.Result) []slog.Attr {
 		Timestamp         int64 // milliseconds
 		CloudWatchMetrics []directive
 	}
-	metrics := []metric{{"seconds", "Seconds"}, {"files", "Count"}, {"bytes", "Bytes"}, {"kept", "Count"}, {"leftOut", "Count"}}
+	metrics := []metric{{"seconds", "Seconds"}, {"kept", "Count"}, {"leftOut", "Count"}}
 	var attrs []slog.Attr
 	for _, o := range []deployer.Outcome{deployer.Deployed, deployer.Unchanged, deployer.Covered, deployer.Held, deployer.Busy, deployer.Failed} {
-		n := 0
-		if r.Outcome == o {
-			n = 1
-		}
-		attrs = append(attrs, slog.Int(string(o), n))
+		attrs = append(attrs, slog.Int(string(o), count(r.Outcome == o)))
 		metrics = append(metrics, metric{string(o), "Count"})
 	}
-	return append(attrs, slog.Any("_aws", metadata{
-		Timestamp:         time.Now().UnixMilli(),
-		CloudWatchMetrics: []directive{{"dagbucket", [][]string{{"route"}}, metrics}},
-	}))
+	directives := []directive{{"dagbucket", [][]string{{"function"}}, metrics}}
+	if r.Route != "" { // CloudWatch refuses an empty dimension
+		directives = append(directives, directive{"dagbucket", [][]string{{"function", "route"}}, []metric{{"succeeded", "Count"}}})
+	}
+	return append(attrs,
+		slog.Int("succeeded", count(r.Outcome == deployer.Deployed || r.Outcome == deployer.Unchanged)),
+		slog.String("function", lambdacontext.FunctionName),
+		slog.Any("_aws", metadata{time.Now().UnixMilli(), directives}))
+}
+
+func count(is bool) int {
+	if is {
+		return 1
+	}
+	return 0
 }

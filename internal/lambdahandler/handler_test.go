@@ -55,8 +55,22 @@ func TestWiringThatFailsIsAMetricToo(t *testing.T) {
 	require.NoError(t, json.Unmarshal(log.Bytes(), &line), "one line")
 	require.Equal(t, "failed", line["outcome"])
 	require.Equal(t, 1.0, line["failed"])
-	for _, m := range line["_aws"].(map[string]any)["CloudWatchMetrics"].([]any)[0].(map[string]any)["Metrics"].([]any) {
+	directives := line["_aws"].(map[string]any)["CloudWatchMetrics"].([]any)
+	require.Len(t, directives, 1, "there is no route to count for")
+	for _, m := range directives[0].(map[string]any)["Metrics"].([]any) {
 		require.Contains(t, line, m.(map[string]any)["Name"], "every metric has its value in the line")
+	}
+}
+
+func TestSucceeded(t *testing.T) {
+	for outcome, want := range map[deployer.Outcome]int64{
+		deployer.Deployed: 1, deployer.Unchanged: 1, deployer.Covered: 0, deployer.Held: 0, deployer.Busy: 0, deployer.Failed: 0,
+	} {
+		for _, a := range lambdahandler.Metrics(deployer.Result{Route: "prod", Outcome: outcome}) {
+			if a.Key == "succeeded" {
+				require.Equal(t, want, a.Value.Int64(), outcome)
+			}
+		}
 	}
 }
 

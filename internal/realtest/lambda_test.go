@@ -232,9 +232,9 @@ func TestLambdaDeploysForEveryEnvelope(t *testing.T) {
 func (f *function) requireMetricLine() {
 	f.t.Helper()
 	var line struct {
-		Msg, Route, Outcome string
-		Deployed, Files     *float64
-		AWS                 struct {
+		Msg, Route, Outcome, Function string
+		Deployed, Files, Succeeded    *float64
+		AWS                           struct {
 			Timestamp         int64
 			CloudWatchMetrics []struct {
 				Namespace  string
@@ -253,9 +253,15 @@ func (f *function) requireMetricLine() {
 	require.Equal(f.t, 1.0, *line.Deployed)
 	require.Equal(f.t, 2.0, *line.Files)
 	require.InDelta(f.t, time.Now().UnixMilli(), line.AWS.Timestamp, 1e6)
-	require.Equal(f.t, "dagbucket", line.AWS.CloudWatchMetrics[0].Namespace)
-	require.Equal(f.t, [][]string{{"route"}}, line.AWS.CloudWatchMetrics[0].Dimensions)
-	require.NotEmpty(f.t, line.AWS.CloudWatchMetrics[0].Metrics)
+	require.Equal(f.t, "prod", line.Route)
+	require.NotEmpty(f.t, line.Function)
+	require.Equal(f.t, 1.0, *line.Succeeded)
+	dimensions := [][][]string{{{"function"}}, {{"function", "route"}}}
+	for i, directive := range line.AWS.CloudWatchMetrics {
+		require.Equal(f.t, "dagbucket", directive.Namespace)
+		require.Equal(f.t, dimensions[i], directive.Dimensions)
+		require.NotEmpty(f.t, directive.Metrics)
+	}
 }
 
 func TestLambdaFailsOnlyTheMessageThatCannotBeDecoded(t *testing.T) {

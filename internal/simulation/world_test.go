@@ -299,7 +299,7 @@ func (a *actor) route() *deployer.Route {
 		Name: "sim", Deployment: deployment, BaseDir: "dags", Store: state.NewStore(&simBucket{a: a, inner: w.states, source: -1}, "", "sim"),
 		Astro:       &simAstro{a: a, inner: service.Astro(client), deployment: deployment},
 		QuietPeriod: quietPeriod, MaxWait: maxWait, MaxRemovedPercent: maxRemovedPercent, MaxRemovedFiles: maxRemovedFiles,
-		KeepBundles: keepBundles, Window: 2, Clock: a, NewRun: a.newRun, Log: slog.New(reader{slog.DiscardHandler, a}),
+		KeepBundles: keepBundles, Window: 2, SmallBundle: 1 + int(w.seed/classes%2)<<20, Clock: a, NewRun: a.newRun, Log: slog.New(reader{slog.DiscardHandler, a}),
 	}
 	for i, s := range w.sources {
 		r.Sources = append(r.Sources, deployer.Source{URL: s.url, Bucket: &simBucket{a: a, inner: s.bucket, source: i}, Prefix: "dags/", Mount: s.name})

@@ -98,7 +98,7 @@ func (s *Store) RenewLease(ctx context.Context, run string) error {
 // ReleaseLease ends a run that did its work. If somebody rang meanwhile it clears the bell, the run holds the lease on, and must list
 // again. A lease that another run has taken is left alone: that run lists later than this one did.
 func (s *Store) ReleaseLease(ctx context.Context, run string) (again bool, err error) {
-	err = s.changeLease(ctx, func(l seenLease) (lease, bool) {
+	err = s.changeLeaseFrom(ctx, s.ownLease(run), func(l seenLease) (lease, bool) {
 		mine := l.Holder == run
 		again = mine && (again || l.Again) // a try before this one may have cleared the bell, and only its answer was lost
 		if again {
@@ -129,18 +129,39 @@ func (s *Store) Owed(ctx context.Context) (bool, error) {
 
 func (s *Store) leaseKey() string { return s.prefix + "lease.json" }
 
+// ownLease is the lease as run wrote it last, if it did, so that it need not be read: if it is no longer that, the write fails.
+func (s *Store) ownLease(run string) *seenLease {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	if s.wrote.Holder != run {
+		return nil
+	}
+	l := s.wrote
+	return &l
+}
+
 // changeLease writes what decide makes of the lease, unless that says no; it begins again when somebody else wrote it meanwhile.
 func (s *Store) changeLease(ctx context.Context, decide func(seenLease) (next lease, write bool)) error {
+	return s.changeLeaseFrom(ctx, nil, decide)
+}
+
+// changeLeaseFrom is changeLease, for a caller that may know the lease (its age apart) already.
+func (s *Store) changeLeaseFrom(ctx context.Context, known *seenLease, decide func(seenLease) (next lease, write bool)) error {
 	for range leaseTries {
-		seen, err := s.readLease(ctx)
-		if err != nil {
-			return err
+		var seen seenLease
+		if known != nil {
+			seen, known = *known, nil
+		} else {
+			var err error
+			if seen, err = s.readLease(ctx); err != nil {
+				return err
+			}
 		}
 		next, write := decide(seen)
 		if !write {
 			return nil
 		}
-		err = s.putLease(ctx, &next, seen.version)
+		err := s.putLease(ctx, &next, seen.version)
 		if err == nil {
 			return nil
 		}
@@ -164,7 +185,12 @@ func (s *Store) putLease(ctx context.Context, next *lease, old string) error {
 	if old != "" {
 		when = bucket.IfVersion(old)
 	}
-	_, err = s.bucket.Put(ctx, s.leaseKey(), bytes.NewReader(data), when)
+	version, err := s.bucket.Put(ctx, s.leaseKey(), bytes.NewReader(data), when)
+	if err == nil {
+		s.mu.Lock()
+		s.wrote = seenLease{lease: *next, version: version}
+		s.mu.Unlock()
+	}
 	return err
 }
 

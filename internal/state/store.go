@@ -11,6 +11,7 @@ import (
 	"io"
 	"slices"
 	"strings"
+	"sync"
 	"time"
 
 	"github.com/klauspost/compress/gzip"
@@ -22,6 +23,9 @@ import (
 type Store struct {
 	bucket bucket.Bucket
 	prefix string
+
+	mu    sync.Mutex
+	wrote seenLease // the last lease that was written from here
 }
 
 // NewStore returns the state of route below prefix ("" or ending in "/").

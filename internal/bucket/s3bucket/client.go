@@ -2,6 +2,7 @@ package s3bucket
 
 import (
 	"net"
+	"time"
 
 	"github.com/aws/aws-sdk-go-v2/aws"
 	"github.com/aws/aws-sdk-go-v2/aws/retry"
@@ -11,7 +12,10 @@ import (
 	"github.com/dagbucket/dagbucket/internal/network"
 )
 
-const attempts = 5
+const (
+	attempts   = 5
+	maxBackoff = 5 * time.Second // the SDK's 20 s would spend half an invocation on one call; the event comes again anyway
+)
 
 // NewHTTPClient returns an HTTP client that keeps enough connections for parallel reads, and gives up on a silent server.
 func NewHTTPClient() *awshttp.BuildableClient {
@@ -26,7 +30,7 @@ func NewClient(cfg aws.Config, pathStyle bool) *s3.Client {
 	return s3.NewFromConfig(cfg, func(o *s3.Options) {
 		o.UsePathStyle = pathStyle
 		o.Retryer = retry.NewStandard(func(r *retry.StandardOptions) {
-			r.MaxAttempts = attempts
+			r.MaxAttempts, r.MaxBackoff = attempts, maxBackoff
 			r.Retryables = append(r.Retryables, retry.IsErrorRetryableFunc(retryBrokenAnswer))
 		})
 		o.APIOptions = append(o.APIOptions, countRequests, keepLastFailure, refuseForeignParts)

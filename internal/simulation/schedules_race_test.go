@@ -1,0 +1,5 @@
+//go:build race
+
+package simulation
+
+const defaultSchedules = 200 // a tenth as fast

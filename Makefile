@@ -1,7 +1,7 @@
 # Every target runs from the project's root. `make` lists them.
 #
 # Only Go, git and make are needed for demo, build, test and package. test-real and lint build their tools into
-# build/tools from internal/tools; test-azurite also needs node and npm.
+# build/tools from internal/tools; test-azurite also needs node and npm, test-infra needs Terraform and jq.
 
 export CGO_ENABLED ?= 0
 GO ?= go
@@ -17,7 +17,7 @@ TOOLS = build/tools
 REAL = $(GO) -C internal/realtest
 
 .DEFAULT_GOAL := help
-.PHONY: help demo build test test-real test-azurite soak mutations lint bench package verify fuzz clean
+.PHONY: help demo build test test-real test-azurite test-infra soak mutations lint bench package verify fuzz clean
 
 help: ## list the targets
 	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | awk -F ':.*## ' '{printf "  %-14s %s\n", $$1, $$2}'
@@ -47,10 +47,21 @@ build/azurite/node_modules/.bin/azurite-blob:
 test-azurite: build/azurite/node_modules/.bin/azurite-blob ## run the upload against Azurite, the Azure Blob emulator (needs node)
 	$(REAL) test $(RACE) -tags azurite -timeout 5m ./azurite/...
 
+# The Terraform modules are checked against the providers of TF_CLI_CONFIG_FILE, by default a stand-in that has their schemas.
+TF_CLI_CONFIG_FILE ?= $(CURDIR)/$(TOOLS)/tfstub/terraform.rc
+export TF_CLI_CONFIG_FILE
+$(CURDIR)/$(TOOLS)/tfstub/terraform.rc: $(wildcard internal/tfstub/*.* internal/tfstub/schema/*)
+	bash internal/tfstub/setup.sh $(TOOLS)/tfstub
+
+test-infra: $(TF_CLI_CONFIG_FILE) $(TOOLS)/tflint ## check the Terraform modules: format, init, validate, test, lint, rules, and their configuration and rights against the code
+	@command -v terraform jq >/dev/null || { echo "terraform (1.11 or newer) and jq are needed: install them first"; exit 1; }
+	$(TOOLS)/tflint --recursive --chdir infra --config $(CURDIR)/infra/.tflint.hcl --format compact
+	$(GO) test -count=1 -tags infra -timeout 15m ./internal/infratest # -count: go does not see that Terraform's files are inputs
+
 lint: $(TOOLS)/staticcheck ## gofmt, vet, staticcheck, import rules, tidy modules
 	@test -z "$$(gofmt -l functions internal)" || { gofmt -l functions internal; echo "run: gofmt -w functions internal"; exit 1; }
-	$(GO) vet -tags mutations ./... && $(REAL) vet -tags azurite ./...
-	$(TOOLS)/staticcheck -tags mutations ./...
+	$(GO) vet -tags mutations,infra ./... && $(REAL) vet -tags azurite ./...
+	$(TOOLS)/staticcheck -tags mutations,infra ./...
 	cd internal/realtest && ../../$(TOOLS)/staticcheck -tags azurite ./...
 	$(GO) test -count=1 -run 'TestImport|TestEachCloud|TestLambdaLinks' ./internal
 	$(GO) mod tidy -diff
@@ -101,6 +112,10 @@ build/cloudfunction/function build/cloudfunction/background: build/cloudfunction
 
 $(TOOLS)/versitygw: internal/tools/go.mod internal/tools/go.sum
 	$(GO) -C internal/tools build -o ../../$(TOOLS)/ github.com/versity/versitygw/cmd/versitygw
+	@touch $@
+
+$(TOOLS)/tflint: internal/tools/go.mod internal/tools/go.sum
+	$(GO) -C internal/tools build -o ../../$(TOOLS)/ github.com/terraform-linters/tflint
 	@touch $@
 
 $(TOOLS)/staticcheck: internal/tools/go.mod internal/tools/go.sum

@@ -19,6 +19,7 @@ var version = "dev"
 
 func main() {
 	log := slog.New(slog.NewJSONHandler(os.Stderr, nil))
+	name := os.Getenv("AWS_LAMBDA_FUNCTION_NAME")
 	handler := lambdahandler.New(func(ctx context.Context) (*service.Service, error) {
 		clients := awswire.New(os.Getenv)
 		buckets := clients.Buckets()
@@ -28,8 +29,8 @@ func main() {
 		}
 		return service.New(ctx, cfg, service.Deps{
 			Buckets: buckets, Secrets: clients.Secrets(), Version: version, Log: log,
-			SummaryAttrs: lambdahandler.Metrics,
+			SummaryAttrs: lambdahandler.Metrics(name),
 		})
-	}, log)
+	}, name, log)
 	lambda.Start(handler.Handle)
 }

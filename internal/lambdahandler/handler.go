@@ -10,8 +10,6 @@ import (
 	"strings"
 	"time"
 
-	"github.com/aws/aws-lambda-go/lambdacontext"
-
 	"github.com/dagbucket/dagbucket/internal/deployer"
 	"github.com/dagbucket/dagbucket/internal/event"
 	"github.com/dagbucket/dagbucket/internal/service"
@@ -20,9 +18,9 @@ import (
 // Handler serves invocations. The zero value is not usable; make one with New.
 type Handler struct{ entry *service.Entry }
 
-// New returns a Handler of the service that wire makes.
-func New(wire func(context.Context) (*service.Service, error), log *slog.Logger) *Handler {
-	return &Handler{&service.Entry{Wire: wire, SummaryAttrs: Metrics, Log: log}}
+// New returns a Handler of the service that wire makes. Metrics of a set-up that failed are those of function, by its name.
+func New(wire func(context.Context) (*service.Service, error), function string, log *slog.Logger) *Handler {
+	return &Handler{&service.Entry{Wire: wire, SummaryAttrs: Metrics(function), Log: log}}
 }
 
 // batchResponse tells SQS which messages must come again.
@@ -71,8 +69,13 @@ func directError(batch event.Batch, report service.Report) error {
 }
 
 // Metrics makes the summary line of a run an embedded-metric-format line as well: CloudWatch reads metrics off the log. Since each
-// metric of each set of dimensions is paid for, only one is kept per route: the alarm for a route that no longer succeeds.
-func Metrics(r deployer.Result) []slog.Attr {
+// metric of each set of dimensions is paid for, only one is kept per route: the alarm for a route that no longer succeeds. function is the
+// function's name.
+func Metrics(function string) func(deployer.Result) []slog.Attr {
+	return func(r deployer.Result) []slog.Attr { return metrics(function, r) }
+}
+
+func metrics(function string, r deployer.Result) []slog.Attr {
 	type metric struct {
 		Name string
 		Unit string
@@ -86,19 +89,19 @@ func Metrics(r deployer.Result) []slog.Attr {
 		Timestamp         int64 // milliseconds
 		CloudWatchMetrics []directive
 	}
-	metrics := []metric{{"seconds", "Seconds"}, {"kept", "Count"}, {"leftOut", "Count"}}
+	perFunction := []metric{{"seconds", "Seconds"}, {"kept", "Count"}, {"leftOut", "Count"}}
 	var attrs []slog.Attr
 	for _, o := range []deployer.Outcome{deployer.Deployed, deployer.Unchanged, deployer.Covered, deployer.Held, deployer.Busy, deployer.Failed} {
 		attrs = append(attrs, slog.Int(string(o), count(r.Outcome == o)))
-		metrics = append(metrics, metric{string(o), "Count"})
+		perFunction = append(perFunction, metric{string(o), "Count"})
 	}
-	directives := []directive{{"dagbucket", [][]string{{"function"}}, metrics}}
+	directives := []directive{{"dagbucket", [][]string{{"function"}}, perFunction}}
 	if r.Route != "" { // CloudWatch refuses an empty dimension
 		directives = append(directives, directive{"dagbucket", [][]string{{"function", "route"}}, []metric{{"succeeded", "Count"}}})
 	}
 	return append(attrs,
 		slog.Int("succeeded", count(r.Outcome == deployer.Deployed || r.Outcome == deployer.Unchanged)),
-		slog.String("function", lambdacontext.FunctionName),
+		slog.String("function", function),
 		slog.Any("_aws", metadata{time.Now().UnixMilli(), directives}))
 }
 

@@ -21,7 +21,7 @@ const queued = `{"Records":[{"messageId":"1","eventSource":"aws:sqs","body":"{}"
 
 // handler fails to wire with err.
 func handler(err error) *lambdahandler.Handler {
-	return lambdahandler.New(func(context.Context) (*service.Service, error) { return nil, err }, slog.New(slog.DiscardHandler))
+	return lambdahandler.New(func(context.Context) (*service.Service, error) { return nil, err }, "dagbucket", slog.New(slog.DiscardHandler))
 }
 
 func TestWiringThatMayPassComesAgain(t *testing.T) {
@@ -47,7 +47,7 @@ func TestWiringThatWillNotPassIsAcknowledged(t *testing.T) {
 
 func TestWiringThatFailsIsAMetricToo(t *testing.T) {
 	var log bytes.Buffer
-	h := lambdahandler.New(func(context.Context) (*service.Service, error) { return nil, errors.New("no configuration") },
+	h := lambdahandler.New(func(context.Context) (*service.Service, error) { return nil, errors.New("no configuration") }, "dagbucket",
 		slog.New(slog.NewJSONHandler(&log, nil)))
 	_, err := h.Handle(t.Context(), json.RawMessage(`{}`))
 	require.Error(t, err)
@@ -66,7 +66,7 @@ func TestSucceeded(t *testing.T) {
 	for outcome, want := range map[deployer.Outcome]int64{
 		deployer.Deployed: 1, deployer.Unchanged: 1, deployer.Covered: 0, deployer.Held: 0, deployer.Busy: 0, deployer.Failed: 0,
 	} {
-		for _, a := range lambdahandler.Metrics(deployer.Result{Route: "prod", Outcome: outcome}) {
+		for _, a := range lambdahandler.Metrics("dagbucket")(deployer.Result{Route: "prod", Outcome: outcome}) {
 			if a.Key == "succeeded" {
 				require.Equal(t, want, a.Value.Int64(), outcome)
 			}
@@ -95,7 +95,7 @@ func TestMargin(t *testing.T) {
 					require.True(t, ok)
 					left = time.Until(deadline)
 					return nil, errors.New("enough")
-				}, slog.New(slog.DiscardHandler))
+				}, "dagbucket", slog.New(slog.DiscardHandler))
 				_, err := h.Handle(ctx, json.RawMessage(`{}`))
 				require.Error(t, err)
 				require.Equal(t, c.left, left)

@@ -41,10 +41,8 @@ type Body struct {
 	Now    time.Time // the storage's clock when it answered, UTC; Now minus Object.Modified is the object's age
 }
 
-// Bucket is one bucket (or directory). All methods may be called concurrently, end soon after ctx does, and name the
-// bucket and the key in their errors. An implementation retries what may pass where a repeat is safe, so an error is
-// final for this run.
-type Bucket interface {
+// Reader is the part of a Bucket that changes nothing: all that a run has of a source.
+type Reader interface {
 	// String is the bucket's URL without a prefix, such as "s3://acme-dags".
 	String() string
 
@@ -57,6 +55,13 @@ type Bucket interface {
 	// that version or fails with ErrChanged; with "" it reads what is there. A missing object is ErrNotExist, or
 	// ErrChanged when a version was asked for. The body must be closed. A body cut short fails with an error other than io.EOF.
 	Open(ctx context.Context, key, version string, offset int64) (*Body, error)
+}
+
+// Bucket is one bucket (or directory). All methods may be called concurrently, end soon after ctx does, and name the
+// bucket and the key in their errors. An implementation retries what may pass where a repeat is safe, so an error is
+// final for this run.
+type Bucket interface {
+	Reader
 
 	// Put stores body under key and returns the new version. Nothing is visible before all of it is stored, and
 	// nothing at all if body fails: then Put returns that error. A body under Always is streamed, whatever

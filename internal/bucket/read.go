@@ -13,13 +13,13 @@ import (
 
 // Read returns a whole object of at most limit bytes, decompressed if it is stored compressed, and what it is; its errors are Open's, or ErrTooLarge. A connection that
 // breaks is made again where it broke.
-func Read(ctx context.Context, b Bucket, key, version string, limit int64) ([]byte, Object, error) {
+func Read(ctx context.Context, b Reader, key, version string, limit int64) ([]byte, Object, error) {
 	content, object, _, err := ReadDated(ctx, b, key, version, limit)
 	return content, object, err
 }
 
 // ReadDated is Read, and the storage's clock when it answered.
-func ReadDated(ctx context.Context, b Bucket, key, version string, limit int64) ([]byte, Object, time.Time, error) {
+func ReadDated(ctx context.Context, b Reader, key, version string, limit int64) ([]byte, Object, time.Time, error) {
 	body, err := b.Open(ctx, key, version, 0)
 	if err != nil {
 		return nil, Object{}, time.Time{}, err
@@ -63,13 +63,13 @@ const (
 
 // NewReader reads an object as it was listed: obj.Key, obj.Size, and obj.Version; "" is the version that is there at the first Read,
 // which also makes the connection. One that breaks is made again where it broke. Another size or version is ErrChanged.
-func NewReader(ctx context.Context, b Bucket, obj Object) io.ReadCloser {
+func NewReader(ctx context.Context, b Reader, obj Object) io.ReadCloser {
 	return &resumingReader{ctx: ctx, bucket: b, object: obj}
 }
 
 type resumingReader struct {
 	ctx    context.Context
-	bucket Bucket
+	bucket Reader
 	object Object
 	body   *Body
 	offset int64

@@ -46,7 +46,7 @@ type Route struct {
 // Source is one prefix of one bucket.
 type Source struct {
 	URL    string // as configured, for people and for the manifest
-	Bucket bucket.Bucket
+	Bucket bucket.Reader
 	Prefix string // "" or ending in "/"
 	Mount  string // sub-directory of the base folder, or ""
 }

@@ -1,6 +1,6 @@
 package s3bucket
 
-// Reading has each S3 operation that reads a source, and the IAM action that it needs. The actions are those of the "Service
+// Reading has each S3 operation behind bucket.Reader, and the IAM action that it needs. The actions are those of the "Service
 // Authorization Reference" and of "Multipart upload API and permissions" in AWS's documentation.
 var Reading = map[string]string{
 	"ListObjectsV2": "s3:ListBucket",
@@ -8,7 +8,7 @@ var Reading = map[string]string{
 	"HeadObject":    "s3:GetObject",
 }
 
-// Writing has what keeping the state needs besides Reading.
+// Writing has those that the rest of bucket.Bucket needs besides.
 var Writing = map[string]string{
 	"PutObject":               "s3:PutObject",
 	"CreateMultipartUpload":   "s3:PutObject",

@@ -47,13 +47,13 @@ build/azurite/node_modules/.bin/azurite-blob:
 test-azurite: build/azurite/node_modules/.bin/azurite-blob ## run the upload against Azurite, the Azure Blob emulator (needs node)
 	$(REAL) test $(RACE) -tags azurite -timeout 5m ./azurite/...
 
-# The Terraform modules are checked against the providers of TF_CLI_CONFIG_FILE, by default a stand-in that has their schemas.
-TF_CLI_CONFIG_FILE ?= $(CURDIR)/$(TOOLS)/tfstub/terraform.rc
-export TF_CLI_CONFIG_FILE
+# The providers of test-infra: by default a stand-in that has their schemas. TERRAFORM_RC=/dev/null takes the real ones from Terraform's registry.
+TERRAFORM_RC ?= $(CURDIR)/$(TOOLS)/tfstub/terraform.rc
+test-infra: export TF_CLI_CONFIG_FILE = $(TERRAFORM_RC)
 $(CURDIR)/$(TOOLS)/tfstub/terraform.rc: $(wildcard internal/tfstub/*.* internal/tfstub/schema/*)
 	bash internal/tfstub/setup.sh $(TOOLS)/tfstub
 
-test-infra: $(TF_CLI_CONFIG_FILE) $(TOOLS)/tflint ## check the Terraform modules: format, init, validate, test, lint, rules, and their configuration and rights against the code
+test-infra: $(TERRAFORM_RC) $(TOOLS)/tflint ## check the Terraform modules: format, init, validate, test, lint, rules, and their configuration and rights against the code
 	@command -v terraform jq >/dev/null || { echo "terraform (1.11 or newer) and jq are needed: install them first"; exit 1; }
 	$(TOOLS)/tflint --recursive --chdir infra --config $(CURDIR)/infra/.tflint.hcl --format compact
 	$(GO) test -count=1 -tags infra -timeout 15m ./internal/infratest # -count: go does not see that Terraform's files are inputs

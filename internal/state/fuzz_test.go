@@ -2,8 +2,10 @@ package state_test
 
 import (
 	"bytes"
-	"compress/gzip"
+	"compress/flate"
+	"encoding/binary"
 	"encoding/json"
+	"hash/crc32"
 	"strings"
 	"testing"
 
@@ -42,16 +44,24 @@ func requireSameJSON(t testing.TB, want, got any) {
 }
 
 // compressed holds the content so many times.
+// compressed is what gzip makes of content, many times over. Each time has the same deflate blocks, so that they are made once.
 func compressed(t testing.TB, content []byte, times int) []byte {
 	t.Helper()
-	var packed bytes.Buffer
-	gz := gzip.NewWriter(&packed)
+	var blocks bytes.Buffer
+	deflate, err := flate.NewWriter(&blocks, flate.BestSpeed)
+	require.NoError(t, err)
+	_, err = deflate.Write(content)
+	require.NoError(t, err)
+	require.NoError(t, deflate.Flush()) // ends at a byte
+	packed := []byte{0x1f, 0x8b, 8, 0, 0, 0, 0, 0, 0, 0xff}
+	sum := crc32.NewIEEE()
 	for range times {
-		_, err := gz.Write(content)
-		require.NoError(t, err)
+		packed = append(packed, blocks.Bytes()...)
+		_, _ = sum.Write(content)
 	}
-	require.NoError(t, gz.Close())
-	return packed.Bytes()
+	packed = append(packed, 1, 0, 0, 0xff, 0xff) // the last block, without content
+	packed = binary.LittleEndian.AppendUint32(packed, sum.Sum32())
+	return binary.LittleEndian.AppendUint32(packed, uint32(len(content)*times))
 }
 
 // FuzzRecord: a record is read, or refused for good in one line that says what to do; what is read can be written and read again.

@@ -50,8 +50,8 @@ test-azurite: build/azurite/node_modules/.bin/azurite-blob ## run the upload aga
 # The providers of test-infra: by default a stand-in that has their schemas. TERRAFORM_RC=/dev/null takes the real ones from Terraform's registry.
 TERRAFORM_RC ?= $(CURDIR)/$(TOOLS)/tfstub/terraform.rc
 test-infra: export TF_CLI_CONFIG_FILE = $(TERRAFORM_RC)
-$(CURDIR)/$(TOOLS)/tfstub/terraform.rc: $(wildcard internal/tfstub/*.* internal/tfstub/schema/*)
-	bash internal/tfstub/setup.sh $(TOOLS)/tfstub
+$(CURDIR)/$(TOOLS)/tfstub/terraform.rc: $(wildcard internal/tfstub/*.* internal/tfstub/schema/* infra/*/*.tf infra/examples/*/*.tf)
+	bash internal/tfstub/setup.sh $(TOOLS)/tfstub infra
 
 test-infra: $(TERRAFORM_RC) $(TOOLS)/tflint ## check the Terraform modules: format, init, validate, test, lint, rules, and their configuration and rights against the code
 	@command -v terraform jq >/dev/null || { echo "terraform (1.11 or newer) and jq are needed: install them first"; exit 1; }

@@ -58,15 +58,19 @@ type request struct {
 // allows evaluates a role's policy for one call.
 func allows(t *testing.T, policy []statement, r request) bool {
 	t.Helper()
+	allowed := false
 	for _, s := range policy {
-		require.Equal(t, "Allow", s.Effect, "%s: a role's policy has nothing to deny", s.Sid)
 		require.Empty(t, s.NotAction, s.Sid)
 		require.Empty(t, s.NotResource, s.Sid)
-		if matchesAny(s.Action, r.action) && matchesAny(s.Resource, r.resource) && s.meets(t, r.context) {
-			return true
+		if !matchesAny(s.Action, r.action) || !matchesAny(s.Resource, r.resource) || !s.meets(t, r.context) {
+			continue
 		}
+		if s.Effect == "Deny" {
+			return false
+		}
+		allowed = true
 	}
-	return false
+	return allowed
 }
 
 func (s statement) meets(t *testing.T, context map[string]string) bool {
@@ -75,7 +79,7 @@ func (s statement) meets(t *testing.T, context map[string]string) bool {
 		for key, want := range keys {
 			have, given := context[key]
 			switch operator {
-			case "StringEquals":
+			case "StringEquals", "ArnEquals":
 				if !given || !slices.Contains(want, have) {
 					return false
 				}
@@ -177,7 +181,9 @@ func TestTheRoleMayDoWhatTheCodeDoes(t *testing.T) {
 		allowed(true, "s3:GetObject", state+"/dagbucket.yaml", nil)
 		allowed(false, "s3:PutObject", state+"/dagbucket.yaml", nil)
 		allowed(false, "s3:DeleteObject", state+"/dagbucket.yaml", nil)
-		allowed(false, "s3:PutObject", state+"/another-route/record.json", nil)
+		if len(i.config.Routes) <= 40 { // more would make the policy too long
+			allowed(false, "s3:PutObject", state+"/another-route/record.json", nil)
+		}
 		allowed(false, "s3:GetObject", "arn:aws:s3:::another-bucket/dags/a.py", nil)
 
 		known := texts{"sqs:ReceiveMessage", "sqs:DeleteMessage", "sqs:GetQueueAttributes", "logs:CreateLogStream", "logs:PutLogEvents",
@@ -204,6 +210,7 @@ func TestPolicyEvaluation(t *testing.T) {
 	policy := statements(t, `{"Version": "2012-10-17", "Statement": [
 		{"Effect": "Allow", "Action": "s3:GetObject", "Resource": ["arn:aws:s3:::b/dags/*"]},
 		{"Effect": "Allow", "Action": ["s3:ListBucket"], "Resource": "arn:aws:s3:::b", "Condition": {"StringEquals": {"s3:prefix": ["dags/"]}}},
+		{"Effect": "Deny", "Action": "s3:GetObject", "Resource": "arn:aws:s3:::b/dags/secret"},
 		{"Effect": "Allow", "Action": ["kms:*"], "Resource": "*", "Condition": {"StringLike": {"kms:ViaService": "s3.*.amazonaws.com"}}}]}`)
 	for _, c := range []struct {
 		r    request
@@ -211,6 +218,7 @@ func TestPolicyEvaluation(t *testing.T) {
 	}{
 		{request{"s3:GetObject", "arn:aws:s3:::b/dags/x/y.py", nil}, true},
 		{request{"s3:GetObject", "arn:aws:s3:::b/dags", nil}, false},
+		{request{"s3:GetObject", "arn:aws:s3:::b/dags/secret", nil}, false},
 		{request{"s3:PutObject", "arn:aws:s3:::b/dags/x", nil}, false},
 		{request{"s3:ListBucket", "arn:aws:s3:::b", nil}, false},
 		{request{"s3:ListBucket", "arn:aws:s3:::b", map[string]string{"s3:prefix": "dags/x"}}, false},

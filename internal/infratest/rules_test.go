@@ -27,7 +27,7 @@ var rules = []rule{
 	{"AWS: no bucket is public", func(p plan) (bad []string) {
 		blocks := p.of("aws_s3_bucket_public_access_block")
 		for _, b := range p.of("aws_s3_bucket") {
-			if !slices.ContainsFunc(blocks, func(c change) bool { return c.text("bucket") == b.bucket() }) {
+			if !slices.ContainsFunc(blocks, b.isMeantBy) {
 				bad = append(bad, b.Address+" has no public access block")
 			}
 		}
@@ -51,7 +51,7 @@ var rules = []rule{
 				bad = append(bad, s.where+" allows everybody")
 			}
 			if s.Effect == "Allow" && strings.Contains(string(s.Principal), `"Service"`) && !strings.Contains(s.where, "assume_role_policy") && !s.conditional() {
-				bad = append(bad, s.where+" allows a service without saying for whom (aws:SourceArn or aws:SourceAccount)")
+				bad = append(bad, s.where+" allows a service without saying for whom (aws:SourceArn, aws:SourceAccount, or what a key encrypts)")
 			}
 		}
 		return bad
@@ -63,7 +63,7 @@ var rules = []rule{
 	{"AWS: everything is encrypted", func(p plan) (bad []string) {
 		encrypted := p.of("aws_s3_bucket_server_side_encryption_configuration")
 		for _, b := range p.of("aws_s3_bucket") {
-			if !slices.ContainsFunc(encrypted, func(c change) bool { return c.text("bucket") == b.bucket() }) {
+			if !slices.ContainsFunc(encrypted, b.isMeantBy) {
 				bad = append(bad, b.Address+" has no encryption configuration")
 			}
 		}
@@ -167,12 +167,12 @@ var rules = []rule{
 	}, []string{`[{"address": "b", "type": "aws_s3_bucket", "change": {"after": {"force_destroy": true}}}]`}},
 }
 
-// bucket is the name by which other resources of a plan refer to a bucket, whether by its ID or by its name.
-func (c change) bucket() string {
-	if id := c.text("id"); id != "" {
-		return id
+// isMeantBy reports whether other belongs to the bucket c: by its ID, by its name, or, before those are known, since it is called the same.
+func (c change) isMeantBy(other change) bool {
+	if bucket := other.text("bucket"); bucket != "" {
+		return bucket == c.text("id") || bucket == c.text("bucket")
 	}
-	return c.text("bucket")
+	return strings.Replace(other.Address, other.Type+".", c.Type+".", 1) == c.Address
 }
 
 // none returns the resources of types that should not be there.
@@ -210,7 +210,7 @@ func (p plan) policies() []placed {
 func (s statement) conditional() bool {
 	for _, keys := range s.Condition {
 		for key := range keys {
-			if key == "aws:SourceArn" || key == "aws:SourceAccount" || key == "kms:EncryptionContext:aws:logs:arn" {
+			if key == "aws:SourceArn" || key == "aws:SourceAccount" || strings.HasPrefix(key, "kms:EncryptionContext:") {
 				return true
 			}
 		}
@@ -223,6 +223,9 @@ func TestRules(t *testing.T) {
 		plans := test(t, folder).plans
 		require.NotEmpty(t, plans)
 		for _, p := range plans {
+			if strings.HasSuffix(p.file, "/unknown.tftest.hcl") {
+				continue // what is around the module there is no example
+			}
 			for _, r := range rules {
 				require.Empty(t, r.check(p), "%s: %s", p, r.name)
 			}
@@ -245,6 +248,8 @@ func TestRulesCanBeBroken(t *testing.T) {
 var (
 	wildcard = regexp.MustCompile(`"([a-z0-9-]+:)?\*"`)
 	reason   = regexp.MustCompile(`# wildcard: .{15,}`)
+	// Everybody may be denied something; whether anybody unknown is allowed something is another rule's business.
+	principal = regexp.MustCompile(`^\s*(#|Principal\s+=)`)
 )
 
 // TestWildcardsHaveAReason: an action or a resource that stands for all of them is explained on the line above.
@@ -257,7 +262,7 @@ func TestWildcardsHaveAReason(t *testing.T) {
 			require.NoError(t, err)
 			lines := strings.Split(string(text), "\n")
 			for n, line := range lines {
-				if wildcard.MatchString(line) && !strings.HasPrefix(strings.TrimSpace(line), "#") {
+				if wildcard.MatchString(line) && !principal.MatchString(line) {
 					require.True(t, n > 0 && reason.MatchString(lines[n-1]), "%s:%d: say on the line above why: # wildcard: …\n%s", f, n+1, line)
 				}
 			}

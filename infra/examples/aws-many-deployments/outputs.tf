@@ -1,0 +1,4 @@
+output "connect" {
+  description = "The command that connects the bucket."
+  value       = module.dagbucket.connect_bucket_commands["acme-dags"]
+}

@@ -1,0 +1,32 @@
+mock_provider "google" {
+  source          = "./tests/mocks"
+  override_during = plan
+}
+
+variables {
+  zip_file = "tests/function.zip"
+}
+
+run "plan" {
+  command = plan
+
+  assert {
+    condition     = module.dagbucket.source_buckets == tolist(["acme-dags"]) && module.dagbucket.state_bucket == "acme-data-dag-sync"
+    error_message = "One source bucket is created."
+  }
+
+  assert {
+    condition     = length(yamldecode(module.dagbucket.config).routes) == 2 && yamldecode(module.dagbucket.config).routes[1].token == "gcp-sm:projects/acme-secrets/secrets/astro-research/versions/latest"
+    error_message = "Both routes are configured, the second with a token of its own."
+  }
+
+  assert {
+    condition     = contains(module.dagbucket.required_apis, "cloudkms.googleapis.com") && length(output.next.before) == 5
+    error_message = "The key's agents must be there before."
+  }
+
+  assert {
+    condition     = module.dagbucket.topic == "projects/acme-data/topics/dag-sync-events" && module.dagbucket.run_service_account == "dag-sync-run@acme-data.iam.gserviceaccount.com"
+    error_message = "Names have the prefix."
+  }
+}

@@ -1,0 +1,150 @@
+# Values as Google gives them: the real provider checks their form under mocks as well.
+
+mock_resource "google_storage_bucket" {
+  defaults = {
+    project_number = 123456789012
+    self_link      = "https://www.googleapis.com/storage/v1/b/acme-data-dag-sync"
+    url            = "gs://acme-data-dag-sync"
+  }
+}
+
+mock_resource "google_storage_bucket_object" {
+  defaults = {
+    generation = 1764061809000000
+  }
+}
+
+mock_resource "google_storage_notification" {
+  defaults = {
+    id              = "acme-dags/notificationConfigs/1"
+    notification_id = "1"
+  }
+}
+
+mock_resource "google_cloudfunctions2_function" {
+  defaults = {
+    id          = "projects/acme-data/locations/europe-west1/functions/dag-sync"
+    environment = "GEN_2"
+    state       = "ACTIVE"
+    url         = "https://europe-west1-acme-data.cloudfunctions.net/dag-sync"
+    service_config = {
+      uri     = "https://dag-sync-abcdefghij-ew.a.run.app"
+      service = "projects/acme-data/locations/europe-west1/services/dag-sync"
+    }
+  }
+}
+
+mock_resource "google_artifact_registry_repository" {
+  defaults = {
+    id   = "projects/acme-data/locations/europe-west1/repositories/dag-sync"
+    name = "dag-sync"
+  }
+}
+
+mock_resource "google_service_account" {
+  defaults = {
+    id     = "projects/acme-data/serviceAccounts/dag-sync-any@acme-data.iam.gserviceaccount.com"
+    name   = "projects/acme-data/serviceAccounts/dag-sync-any@acme-data.iam.gserviceaccount.com"
+    email  = "dag-sync-any@acme-data.iam.gserviceaccount.com"
+    member = "serviceAccount:dag-sync-any@acme-data.iam.gserviceaccount.com"
+  }
+}
+
+override_resource {
+  target = module.dagbucket.google_service_account.run
+  values = {
+    id     = "projects/acme-data/serviceAccounts/dag-sync-run@acme-data.iam.gserviceaccount.com"
+    name   = "projects/acme-data/serviceAccounts/dag-sync-run@acme-data.iam.gserviceaccount.com"
+    email  = "dag-sync-run@acme-data.iam.gserviceaccount.com"
+    member = "serviceAccount:dag-sync-run@acme-data.iam.gserviceaccount.com"
+  }
+}
+
+override_resource {
+  target = module.dagbucket.google_service_account.build
+  values = {
+    id     = "projects/acme-data/serviceAccounts/dag-sync-build@acme-data.iam.gserviceaccount.com"
+    name   = "projects/acme-data/serviceAccounts/dag-sync-build@acme-data.iam.gserviceaccount.com"
+    email  = "dag-sync-build@acme-data.iam.gserviceaccount.com"
+    member = "serviceAccount:dag-sync-build@acme-data.iam.gserviceaccount.com"
+  }
+}
+
+override_resource {
+  target = module.dagbucket.google_service_account.trigger
+  values = {
+    id     = "projects/acme-data/serviceAccounts/dag-sync-trigger@acme-data.iam.gserviceaccount.com"
+    name   = "projects/acme-data/serviceAccounts/dag-sync-trigger@acme-data.iam.gserviceaccount.com"
+    email  = "dag-sync-trigger@acme-data.iam.gserviceaccount.com"
+    member = "serviceAccount:dag-sync-trigger@acme-data.iam.gserviceaccount.com"
+  }
+}
+
+override_resource {
+  target = module.dagbucket.google_pubsub_topic.events
+  values = {
+    id = "projects/acme-data/topics/dag-sync-events"
+  }
+}
+
+override_resource {
+  target = module.dagbucket.google_pubsub_topic.dead_letters
+  values = {
+    id = "projects/acme-data/topics/dag-sync-dead-letters"
+  }
+}
+
+override_resource {
+  target = module.dagbucket.google_pubsub_subscription.events
+  values = {
+    id = "projects/acme-data/subscriptions/dag-sync-events"
+  }
+}
+
+override_resource {
+  target = module.dagbucket.google_pubsub_subscription.dead_letters
+  values = {
+    id = "projects/acme-data/subscriptions/dag-sync-dead-letters"
+  }
+}
+
+mock_resource "google_secret_manager_secret" {
+  defaults = {
+    id   = "projects/acme-data/secrets/dag-sync-token"
+    name = "projects/123456789012/secrets/dag-sync-token"
+  }
+}
+
+mock_resource "google_monitoring_notification_channel" {
+  defaults = {
+    id   = "projects/acme-data/notificationChannels/1"
+    name = "projects/acme-data/notificationChannels/1"
+  }
+}
+
+mock_resource "google_logging_project_bucket_config" {
+  defaults = {
+    id   = "projects/acme-data/locations/europe-west1/buckets/dag-sync"
+    name = "projects/acme-data/locations/europe-west1/buckets/dag-sync"
+  }
+}
+
+mock_data "google_storage_project_service_account" {
+  defaults = {
+    id            = "service-123456789012@gs-project-accounts.iam.gserviceaccount.com"
+    email_address = "service-123456789012@gs-project-accounts.iam.gserviceaccount.com"
+    member        = "serviceAccount:service-123456789012@gs-project-accounts.iam.gserviceaccount.com"
+  }
+}
+
+mock_resource "google_kms_key_ring" {
+  defaults = {
+    id = "projects/acme-data/locations/europe-west1/keyRings/dagbucket"
+  }
+}
+
+mock_resource "google_kms_crypto_key" {
+  defaults = {
+    id = "projects/acme-data/locations/europe-west1/keyRings/dagbucket/cryptoKeys/dagbucket"
+  }
+}

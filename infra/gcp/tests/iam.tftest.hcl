@@ -1,0 +1,146 @@
+mock_provider "google" {
+  source          = "./tests/mocks"
+  override_during = plan
+}
+
+variables {
+  project  = "acme-data"
+  region   = "europe-west1"
+  zip_file = "tests/function.zip"
+  routes = [{
+    name       = "prod"
+    deployment = "clmh57jtm000008lb58fe2wmv"
+    sources    = [{ url = "gs://acme-dags/dags/" }]
+  }]
+}
+
+run "function_reads_sources_and_writes_state" {
+  command = plan
+
+  assert {
+    condition = (
+      tolist(keys(google_storage_bucket_iam_member.run_source)) == tolist(["acme-dags"]) && google_storage_bucket_iam_member.run_source["acme-dags"].bucket == "acme-dags" &&
+      google_storage_bucket_iam_member.run_source["acme-dags"].role == "roles/storage.objectViewer" &&
+      google_storage_bucket_iam_member.run_source["acme-dags"].member == "serviceAccount:dagbucket-run@acme-data.iam.gserviceaccount.com"
+    )
+    error_message = "Sources are read, never written."
+  }
+
+  assert {
+    condition = (
+      google_storage_bucket_iam_member.run_state.bucket == "acme-data-dagbucket-state" && google_storage_bucket_iam_member.run_state.role == "roles/storage.objectUser" &&
+      google_storage_bucket_iam_member.run_state.member == "serviceAccount:dagbucket-run@acme-data.iam.gserviceaccount.com"
+    )
+    error_message = "The state is written."
+  }
+
+  assert {
+    condition = (
+      tolist(keys(google_secret_manager_secret_iam_member.run)) == tolist([""]) && google_secret_manager_secret_iam_member.run[""].secret_id == "dagbucket-token" &&
+      google_secret_manager_secret_iam_member.run[""].role == "roles/secretmanager.secretAccessor" &&
+      google_secret_manager_secret_iam_member.run[""].member == "serviceAccount:dagbucket-run@acme-data.iam.gserviceaccount.com"
+    )
+    error_message = "One secret is read."
+  }
+
+  assert {
+    condition     = length(google_project_iam_member.run_pays) == 0
+    error_message = "The function has no right on the project."
+  }
+}
+
+run "only_the_trigger_calls" {
+  command = plan
+
+  assert {
+    condition = (
+      google_cloud_run_v2_service_iam_member.trigger.name == "dagbucket" && google_cloud_run_v2_service_iam_member.trigger.location == "europe-west1" &&
+      google_cloud_run_v2_service_iam_member.trigger.role == "roles/run.invoker" &&
+      google_cloud_run_v2_service_iam_member.trigger.member == "serviceAccount:dagbucket-trigger@acme-data.iam.gserviceaccount.com"
+    )
+    error_message = "One account may call this one service."
+  }
+}
+
+run "build" {
+  command = plan
+
+  assert {
+    condition = { for grant in google_project_iam_member.build : grant.role => join("", grant.condition[*].expression) } == {
+      "roles/logging.logWriter"    = ""
+      "roles/storage.objectViewer" = "resource.name.startsWith(\"projects/_/buckets/gcf-v2-sources-123456789012-europe-west1\")"
+    }
+    error_message = "On the project, a build writes logs, and reads Google's copy of the source alone."
+  }
+
+  assert {
+    condition     = google_storage_bucket_iam_member.build_code[0].condition[0].expression == "resource.name.startsWith(\"projects/_/buckets/acme-data-dagbucket-state/objects/.code/\")"
+    error_message = "A build cannot read the state."
+  }
+
+  assert {
+    condition     = google_artifact_registry_repository_iam_member.build.role == "roles/artifactregistry.writer" && google_artifact_registry_repository_iam_member.build.repository == "dagbucket"
+    error_message = "A build writes to the module's repository alone."
+  }
+
+  assert {
+    condition = alltrue([
+      for member in concat([for grant in google_project_iam_member.build : grant.member], [google_storage_bucket_iam_member.build_code[0].member, google_artifact_registry_repository_iam_member.build.member]) :
+      member == "serviceAccount:dagbucket-build@acme-data.iam.gserviceaccount.com"
+    ])
+    error_message = "These are rights of the build's account."
+  }
+}
+
+run "agents" {
+  command = plan
+
+  assert {
+    condition = (
+      tolist(keys(google_pubsub_topic_iam_member.storage)) == tolist([""]) && google_pubsub_topic_iam_member.storage[""].topic == "dagbucket-events" && google_pubsub_topic_iam_member.storage[""].role == "roles/pubsub.publisher" &&
+      google_pubsub_topic_iam_member.storage[""].member == "serviceAccount:service-123456789012@gs-project-accounts.iam.gserviceaccount.com"
+    )
+    error_message = "Cloud Storage may publish to this topic."
+  }
+
+  assert {
+    condition = (
+      google_pubsub_topic_iam_member.dead_letters[0].topic == "dagbucket-dead-letters" && google_pubsub_topic_iam_member.dead_letters[0].role == "roles/pubsub.publisher" &&
+      google_pubsub_topic_iam_member.dead_letters[0].member == "serviceAccount:service-123456789012@gcp-sa-pubsub.iam.gserviceaccount.com"
+    )
+    error_message = "Pub/Sub may publish dead letters."
+  }
+
+  assert {
+    condition = (
+      google_pubsub_subscription_iam_member.dead_letters[0].subscription == "dagbucket-events" && google_pubsub_subscription_iam_member.dead_letters[0].role == "roles/pubsub.subscriber" &&
+      google_pubsub_subscription_iam_member.dead_letters[0].member == "serviceAccount:service-123456789012@gcp-sa-pubsub.iam.gserviceaccount.com"
+    )
+    error_message = "Pub/Sub may take them off the queue."
+  }
+
+  assert {
+    condition = (
+      google_service_account_iam_member.pubsub_token.role == "roles/iam.serviceAccountOpenIdTokenCreator" &&
+      google_service_account_iam_member.pubsub_token.service_account_id == "projects/acme-data/serviceAccounts/dagbucket-trigger@acme-data.iam.gserviceaccount.com"
+    )
+    error_message = "Pub/Sub may make tokens of the trigger's account, and of no other."
+  }
+}
+
+run "additive" {
+  command = plan
+
+  assert {
+    # _binding and _policy replace what others granted; _acl and the _access_control resources go round IAM.
+    condition = output.function_name != "" && alltrue([
+      for file in fileset(path.module, "*.tf") : !can(regex("resource \"google_[a-z0-9_]+_(iam_binding|iam_policy|acl|access_control)\"", file("${path.module}/${file}")))
+    ])
+    error_message = "Grants add a member, and never replace those of others."
+  }
+
+  assert {
+    condition     = output.function_name != "" && alltrue([for file in fileset(path.module, "*.tf") : !can(regex("allUsers|allAuthenticatedUsers", file("${path.module}/${file}")))])
+    error_message = "Nothing is public."
+  }
+}

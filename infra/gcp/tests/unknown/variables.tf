@@ -1,0 +1,1 @@
+# None: what is unknown is made in main.tf.

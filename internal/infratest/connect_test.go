@@ -1,0 +1,118 @@
+//go:build infra
+
+package infratest
+
+import (
+	"encoding/json"
+	"maps"
+	"os"
+	"os/exec"
+	"path/filepath"
+	"slices"
+	"strings"
+	"testing"
+
+	"github.com/stretchr/testify/require"
+)
+
+// awsCommand stands in for AWS's command line: it keeps one bucket's notification document in a file, and prints nothing for an empty one.
+const awsCommand = `#!/usr/bin/env bash
+set -eu
+case "$1 $2" in
+"s3api get-bucket-notification-configuration")
+	if [ -e "$DOCUMENT.refused" ]; then echo "An error occurred (AccessDenied)" >&2; exit 254; fi
+	cat "$DOCUMENT" ;;
+"s3api put-bucket-notification-configuration")
+	while [ "$1" != --notification-configuration ]; do shift; done
+	printf '%s' "$2" > "$DOCUMENT"
+	echo put >> "$DOCUMENT.log" ;;
+*) echo "unexpected: $*" >&2; exit 252 ;;
+esac
+`
+
+const others = `{
+  "TopicConfigurations": [{"Id": "theirs", "TopicArn": "arn:aws:sns:eu-west-1:123456789012:theirs", "Events": ["s3:ObjectCreated:*"]}],
+  "QueueConfigurations": [{"Id": "it's theirs", "QueueArn": "arn:aws:sqs:eu-west-1:123456789012:theirs", "Events": ["s3:ObjectCreated:*"],
+    "Filter": {"Key": {"FilterRules": [{"Name": "prefix", "Value": "a $HOME 'x'/"}]}}}],
+  "LambdaFunctionConfigurations": [{"Id": "l", "LambdaFunctionArn": "arn:aws:lambda:eu-west-1:123456789012:function:theirs", "Events": ["s3:ObjectRemoved:*"]}]
+}`
+
+// TestConnectingABucketKeepsWhatIsThere runs the commands that the AWS module prints for buckets that it does not manage.
+func TestConnectingABucketKeepsWhatIsThere(t *testing.T) {
+	bin := t.TempDir()
+	require.NoError(t, os.WriteFile(filepath.Join(bin, "aws"), []byte(awsCommand), 0o755))
+	ran := map[string]int{}
+	for _, i := range installations(t) {
+		commands, _ := i.outputs["connect_bucket_commands"].(map[string]any)
+		for _, name := range slices.Sorted(maps.Keys(commands)) {
+			command := commands[name].(string)
+			kind := "eventbridge"
+			if strings.Contains(command, "QueueConfigurations") {
+				kind = "notification"
+			}
+			if ran[kind]++; ran[kind] > 8 { // they differ in names alone
+				continue
+			}
+			for _, before := range []string{"", "{}", others} {
+				c := connected{t, bin, filepath.Join(t.TempDir(), "document"), command}
+				require.NoError(t, os.WriteFile(c.document, []byte(before), 0o644))
+				require.NoError(t, c.run())
+				once := c.read()
+				c.requireKept(before, once)
+				if kind == "eventbridge" {
+					require.Equal(t, map[string]any{}, once["EventBridgeConfiguration"])
+				} else {
+					require.Greater(t, len(once["QueueConfigurations"].([]any)), strings.Count(before, "QueueArn"))
+				}
+				require.NoError(t, c.run())
+				require.Equal(t, once, c.read(), "a second time changes nothing")
+
+				require.NoError(t, os.WriteFile(c.document, []byte(before), 0o644))
+				require.NoError(t, os.Remove(c.document+".log"))
+				require.NoError(t, os.WriteFile(c.document+".refused", nil, 0o644))
+				require.Error(t, c.run(), "what cannot be read must not be written")
+				require.NoFileExists(t, c.document+".log")
+			}
+		}
+	}
+	require.NotZero(t, ran["eventbridge"])
+	require.NotZero(t, ran["notification"])
+}
+
+type connected struct {
+	t                      *testing.T
+	bin, document, command string
+}
+
+// run gives the command to a shell, as an operator does.
+func (c connected) run() error {
+	cmd := exec.Command("bash", "-c", c.command)
+	cmd.Env = append(os.Environ(), "PATH="+c.bin+string(os.PathListSeparator)+os.Getenv("PATH"), "DOCUMENT="+c.document)
+	out, err := cmd.CombinedOutput()
+	c.t.Logf("%s%s", c.command, out)
+	return err
+}
+
+func (c connected) read() map[string]any {
+	c.t.Helper()
+	written, err := os.ReadFile(c.document)
+	require.NoError(c.t, err)
+	var document map[string]any
+	require.NoError(c.t, json.Unmarshal(written, &document), string(written))
+	return document
+}
+
+// requireKept compares what others have in the document.
+func (c connected) requireKept(before string, after map[string]any) {
+	c.t.Helper()
+	if before == "" {
+		return
+	}
+	var was map[string][]any
+	require.NoError(c.t, json.Unmarshal([]byte(before), &was))
+	for kind, entries := range was {
+		for _, e := range entries {
+			require.Contains(c.t, after[kind], e)
+		}
+	}
+}

@@ -15,6 +15,19 @@ locals {
     "--argjson ours '${local.notification_documents[b]}'",
     "'(. // {}) | .QueueConfigurations = ([.QueueConfigurations[]? | select(.QueueArn != \"${aws_sqs_queue.events.arn}\")] + $ours)'",
   ]) : "'(. // {}) | .EventBridgeConfiguration = {}'" }
+
+  fill_token_command = local.create_token_secret ? join(" ", [
+    "( read -rsp 'Astro API token: ' token && [ -n \"$token\" ] && printf %s \"$token\" |",
+    "aws secretsmanager put-secret-value --region ${local.region} --secret-id '${local.token_secret_arn}' --secret-string file:///dev/stdin )",
+  ]) : null
+
+  connect_bucket_commands = { for b, s in local.special : b => join(" ", [
+    "( current=\"$(aws s3api get-bucket-notification-configuration ${local.bucket_options[b]} --output json)\"",
+    "&& merged=\"$(printf '%s' \"$${current:-null}\" | jq -ce ${local.merge_filters[b]})\"",
+    "&& aws s3api put-bucket-notification-configuration ${local.bucket_options[b]} --notification-configuration \"$merged\" )",
+  ]) if !contains(keys(local.managed_notifications), b) }
+
+  first_run_command = "aws lambda invoke --region ${local.region} --function-name ${var.name} --cli-read-timeout 0 --payload fileb:///dev/stdin /dev/stdout <<< '{}'"
 }
 
 output "function_name" {
@@ -97,17 +110,19 @@ output "kms_key_policy_statements" {
   value       = var.create_kms_key || var.kms_key_arn == null ? null : jsonencode(local.key_statements)
 }
 
+output "next_commands" {
+  description = "Bash commands to run after the first apply, in this order: store the token, connect this account's buckets, run every route once."
+  value       = concat(local.fill_token_command[*], [for b, c in local.connect_bucket_commands : c if local.special[b].account_id == null], [local.first_run_command])
+}
+
 output "fill_token_command" {
   description = "Bash command that asks for the Astro API token and stores it in the created secret; null if the module created none."
-  value = local.create_token_secret ? join(" ", [
-    "( read -rsp 'Astro API token: ' token && [ -n \"$token\" ] && printf %s \"$token\" |",
-    "aws secretsmanager put-secret-value --region ${local.region} --secret-id '${local.token_secret_arn}' --secret-string file:///dev/stdin )",
-  ]) : null
+  value       = local.fill_token_command
 }
 
 output "first_run_command" {
   description = "Bash command that runs every route once and prints the outcomes."
-  value       = "aws lambda invoke --region ${local.region} --function-name ${var.name} --cli-read-timeout 0 --payload fileb:///dev/stdin /dev/stdout <<< '{}'"
+  value       = local.first_run_command
 }
 
 output "redrive_command" {
@@ -117,11 +132,7 @@ output "redrive_command" {
 
 output "connect_bucket_commands" {
   description = "Bash commands, by bucket, that add the module's entry to the notification document of a bucket it does not manage, and keep all others."
-  value = { for b, s in local.special : b => join(" ", [
-    "( current=\"$(aws s3api get-bucket-notification-configuration ${local.bucket_options[b]} --output json)\"",
-    "&& merged=\"$(printf '%s' \"$${current:-null}\" | jq -ce ${local.merge_filters[b]})\"",
-    "&& aws s3api put-bucket-notification-configuration ${local.bucket_options[b]} --notification-configuration \"$merged\" )",
-  ]) if !contains(keys(local.managed_notifications), b) }
+  value       = local.connect_bucket_commands
 }
 
 output "other_account_bucket_policies" {

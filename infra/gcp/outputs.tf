@@ -1,11 +1,25 @@
+locals {
+  fill_token_command = !local.create_secret ? null : join(" ", [
+    "( read -rsp 'Astro API token: ' token && [ -n \"$token\" ] && printf %s \"$token\" |",
+    "gcloud secrets versions add ${var.name}-token --project=${var.project} --data-file=- )",
+  ])
+
+  first_run_command = "gcloud scheduler jobs run ${google_cloud_scheduler_job.reconcile.name} --project=${var.project} --location=${google_cloud_scheduler_job.reconcile.region}"
+}
+
+output "next_commands" {
+  description = "Bash commands to run after the first apply, in this order: store the token, run every route once."
+  value       = concat(local.fill_token_command[*], [local.first_run_command])
+}
+
 output "fill_token_command" {
-  description = "Command that stores the Astro API token in the created secret, from the variable ASTRO_API_TOKEN; null with a token_secret of your own."
-  value       = !local.create_secret ? null : "printf %s \"$ASTRO_API_TOKEN\" | gcloud secrets versions add ${var.name}-token --project=${var.project} --data-file=-"
+  description = "Bash command that asks for the Astro API token and stores it in the created secret; null with a token_secret of your own."
+  value       = local.fill_token_command
 }
 
 output "first_run_command" {
   description = "Command that runs every route now."
-  value       = "gcloud scheduler jobs run ${google_cloud_scheduler_job.reconcile.name} --project=${var.project} --location=${google_cloud_scheduler_job.reconcile.region}"
+  value       = local.first_run_command
 }
 
 output "log_command" {

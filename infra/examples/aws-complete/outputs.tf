@@ -1,9 +1,12 @@
 output "next" {
-  description = "What to run after apply: connect the buckets, run once."
-  value       = concat(values(module.dagbucket.connect_bucket_commands), [module.dagbucket.first_run_command])
+  description = "Bash commands to run after the first apply."
+  value       = module.dagbucket.next_commands
 }
 
 output "other_account" {
-  description = "What the account of ml-team-dags adds to its bucket's and its key's policies."
-  value       = module.dagbucket.other_account_bucket_policies
+  description = "What the account of each foreign bucket adds to its bucket's and its key's policies, and the command that it runs then."
+  value = { for bucket, policies in module.dagbucket.other_account_bucket_policies : bucket => {
+    policies = policies
+    connect  = module.dagbucket.connect_bucket_commands[bucket]
+  } }
 }

@@ -1,4 +1,4 @@
 output "next" {
-  description = "What to run after the first apply."
-  value       = [module.dagbucket.fill_token_command, module.dagbucket.first_run_command]
+  description = "Bash commands to run after the first apply."
+  value       = module.dagbucket.next_commands
 }

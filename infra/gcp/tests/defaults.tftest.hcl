@@ -166,7 +166,7 @@ run "token" {
   }
 
   assert {
-    condition     = output.fill_token_command == "printf %s \"$ASTRO_API_TOKEN\" | gcloud secrets versions add dagbucket-token --project=acme-data --data-file=-"
+    condition     = output.fill_token_command == "( read -rsp 'Astro API token: ' token && [ -n \"$token\" ] && printf %s \"$token\" | gcloud secrets versions add dagbucket-token --project=acme-data --data-file=- )"
     error_message = "The command that fills the secret keeps the token off the command line."
   }
 

@@ -16,7 +16,7 @@ run "plan" {
   }
 
   assert {
-    condition     = length(output.next) == 2 && module.dagbucket.fill_token_command == null
+    condition     = length(output.next) == 1 && output.other_account["ml-team-dags"].connect != "" && module.dagbucket.fill_token_command == null
     error_message = "The other account's bucket must be connected, and the token is there already."
   }
 

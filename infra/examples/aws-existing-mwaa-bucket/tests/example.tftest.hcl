@@ -16,7 +16,7 @@ run "plan" {
   }
 
   assert {
-    condition     = strcontains(output.connect, ".QueueConfigurations") && strcontains(output.connect, "select(.QueueArn !=")
+    condition     = strcontains(output.next[1], ".QueueConfigurations") && strcontains(output.next[1], "select(.QueueArn !=")
     error_message = "The command does not keep the entries of others."
   }
 }

@@ -21,7 +21,7 @@ run "plan" {
   }
 
   assert {
-    condition     = contains(module.dagbucket.required_apis, "cloudkms.googleapis.com") && length(output.next.before) == 5
+    condition     = contains(module.dagbucket.required_apis, "cloudkms.googleapis.com") && length(output.before) == 5
     error_message = "The key's agents must be there before."
   }
 

@@ -21,7 +21,7 @@ run "plan" {
   }
 
   assert {
-    condition     = startswith(output.fill_token_command, "printf %s") && startswith(output.first_run_command, "gcloud scheduler jobs run dagbucket-reconcile")
+    condition     = strcontains(output.next[0], "gcloud secrets versions add") && startswith(output.next[1], "gcloud scheduler jobs run dagbucket-reconcile")
     error_message = "The outputs say what comes next."
   }
 

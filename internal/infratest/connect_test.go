@@ -116,3 +116,79 @@ func (c connected) requireKept(before string, after map[string]any) {
 		}
 	}
 }
+
+// TestCommandsAreBash: what people are told to run can be run.
+func TestCommandsAreBash(t *testing.T) {
+	seen := map[string]bool{}
+	for _, i := range installations(t) {
+		for name, value := range i.outputs {
+			if !strings.Contains(name, "command") && name != "next" {
+				continue
+			}
+			for _, command := range flattened(value) {
+				if seen[command] {
+					continue
+				}
+				seen[command] = true
+				out, err := exec.Command("bash", "-n", "-c", command).CombinedOutput()
+				require.NoError(t, err, "%s: %s: %s\n%s", i.plan, name, command, out)
+			}
+		}
+	}
+	require.Greater(t, len(seen), 10)
+}
+
+// flattened are the texts within a value of Terraform's.
+func flattened(value any) (found []string) {
+	switch v := value.(type) {
+	case string:
+		found = append(found, v)
+	case []any:
+		for _, e := range v {
+			found = append(found, flattened(e)...)
+		}
+	case map[string]any:
+		for _, e := range v {
+			found = append(found, flattened(e)...)
+		}
+	}
+	return found
+}
+
+// TestTheTokenIsAskedFor runs the command that stores it, as on a terminal, and looks at what the cloud's command line gets.
+func TestTheTokenIsAskedFor(t *testing.T) {
+	bin := t.TempDir()
+	for _, name := range []string{"aws", "gcloud"} {
+		script := "#!/usr/bin/env bash\nprintf '%s\\n' \"$*\" > \"$SAID.args\"\ncat > \"$SAID\"\n"
+		if name == "aws" { // which reads file:///dev/stdin itself
+			script = strings.Replace(script, "cat >", "[[ \"$*\" == *file:///dev/stdin* ]] && cat >", 1)
+		}
+		require.NoError(t, os.WriteFile(filepath.Join(bin, name), []byte(script), 0o755))
+	}
+	clouds := map[string]bool{}
+	for _, i := range installations(t) {
+		command, _ := i.outputs["fill_token_command"].(string)
+		if command == "" || clouds[i.cloud] {
+			continue
+		}
+		clouds[i.cloud] = true
+		said := filepath.Join(t.TempDir(), "said")
+		cmd := exec.Command("bash", "-e", "-c", command)
+		cmd.Stdin = strings.NewReader("the token $x '\n")
+		cmd.Env = append(os.Environ(), "PATH="+bin+string(os.PathListSeparator)+os.Getenv("PATH"), "SAID="+said)
+		out, err := cmd.CombinedOutput()
+		require.NoError(t, err, "%s\n%s", command, out)
+		stored, err := os.ReadFile(said)
+		require.NoError(t, err)
+		require.Equal(t, "the token $x '", string(stored))
+		args, err := os.ReadFile(said + ".args")
+		require.NoError(t, err)
+		require.NotContains(t, string(args), "the token", "others see the arguments of a process")
+
+		cmd = exec.Command("bash", "-e", "-c", command)
+		cmd.Stdin, cmd.Env = strings.NewReader("\n"), append(os.Environ(), "PATH="+bin+string(os.PathListSeparator)+os.Getenv("PATH"), "SAID="+said+"2")
+		require.Error(t, cmd.Run(), "an empty token")
+		require.NoFileExists(t, said+"2")
+	}
+	require.Equal(t, map[string]bool{"aws": true, "gcp": true}, clouds)
+}

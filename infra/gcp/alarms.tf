@@ -14,7 +14,7 @@ locals {
   good_runs   = "${local.runs_promql}{monitored_resource=\"cloud_run_revision\",route!=\"\",outcome=~\"deployed|unchanged\"}"
   failed_runs = "${local.runs_promql}{monitored_resource=\"cloud_run_revision\",outcome=\"failed\"}"
 
-  # Eventarc names its subscriptions itself, after the trigger.
+  # Eventarc names its subscriptions itself, after the trigger. A list of them would not fit into a filter where there are many buckets.
   subscription_filter = local.pubsub ? "= \"${var.name}-events\"" : "= monitoring.regex.full_match(\"eventarc-.*-${var.name}-[0-9a-f]{8}-(archived|deleted|finalized)-.*\")"
 
   channels = concat(var.notification_channels, [for channel in google_monitoring_notification_channel.email : channel.id])
@@ -224,9 +224,7 @@ resource "google_monitoring_dashboard" "this" {
     mosaicLayout = {
       columns = 48
       tiles = [
-        for i, chart in local.charts : {
-          xPos   = i % 2 * 24
-          yPos   = floor(i / 2) * 16
+        for i, chart in local.charts : merge({
           width  = 24
           height = 16
           widget = {
@@ -248,7 +246,8 @@ resource "google_monitoring_dashboard" "this" {
               }]
             }
           }
-        }
+          # Google leaves a 0 out of what it gives back, which would be a change at every plan.
+        }, { for k, v in { xPos = i % 2 * 24, yPos = floor(i / 2) * 16 } : k => v if v != 0 })
       ]
     }
   })
@@ -288,14 +287,14 @@ locals {
   }] : [])
 }
 
-# A log bucket of its own, where another time is asked for than the project's.
+# A copy in a log bucket of its own, where another time is asked for than the project's. A deleted one keeps its name for 7 days, so it is no short one.
 
 resource "google_logging_project_bucket_config" "this" {
   count = var.log_retention_days == null ? 0 : 1
 
   project        = var.project
   location       = var.region
-  bucket_id      = var.name
+  bucket_id      = "${var.name}-function-log"
   description    = "Log of the function ${var.name}."
   retention_days = var.log_retention_days
 

@@ -1,7 +1,7 @@
 # Bucket → notification → topic → push subscription → function. What fails comes again, and at last becomes a dead letter.
 
 locals {
-  bucket_prefixes = { for name in local.managed_buckets : name => distinct([for s in local.sources : s.prefix if s.bucket == name]) }
+  bucket_prefixes = { for name in local.source_buckets : name => distinct([for s in local.sources : s.prefix if s.bucket == name]) }
 
   # A prefix within another one is covered by it.
   outer_prefixes = {
@@ -17,10 +17,11 @@ locals {
     }
   ]...)
 
-  # Cloud Storage's agents of all projects with source buckets; "" is this project, whose name may be known only once it is made.
+  # Cloud Storage's agents of all projects with source buckets, with manage = false as well, since the topic is ours. "" is this project, whose name may be
+  # known only once it is made.
   publishers = merge(
     {
-      for key in toset([for name in local.managed_buckets : "" if local.buckets[name].project == null]) :
+      for key in toset([for name in local.source_buckets : "" if local.buckets[name].project == null]) :
       key => data.google_storage_project_service_account.this.member
     },
     { for project, account in data.google_storage_project_service_account.others : project => account.member },
@@ -37,6 +38,11 @@ resource "google_pubsub_topic" "events" {
   kms_key_name = var.kms_key
   labels       = var.labels
 
+  # Events name files: they stay in the region, as all else does.
+  message_storage_policy {
+    allowed_persistence_regions = [var.region]
+  }
+
   depends_on = [google_project_service.this, google_kms_crypto_key_iam_member.agents]
 }
 
@@ -47,6 +53,11 @@ resource "google_pubsub_topic" "dead_letters" {
   name         = "${var.name}-dead-letters"
   kms_key_name = var.kms_key
   labels       = var.labels
+
+  # Events name files: they stay in the region, as all else does.
+  message_storage_policy {
+    allowed_persistence_regions = [var.region]
+  }
 
   depends_on = [google_project_service.this, google_kms_crypto_key_iam_member.agents]
 }
@@ -62,7 +73,7 @@ resource "google_pubsub_topic_iam_member" "storage" {
 
 # Each is an object of its own: the bucket's other notifications stay.
 resource "google_storage_notification" "this" {
-  for_each = { for key, n in local.notifications : key => n if local.pubsub }
+  for_each = { for key, n in local.notifications : key => n if local.pubsub && local.buckets[n.bucket].manage }
 
   bucket             = local.buckets[each.value.bucket].create ? google_storage_bucket.source[each.value.bucket].name : each.value.bucket
   topic              = google_pubsub_topic.events[0].id
@@ -149,7 +160,7 @@ resource "google_pubsub_subscription_iam_member" "dead_letters" {
   member       = local.agents.pubsub
 }
 
-# Eventarc: one trigger for each bucket and kind of event. It makes topic and subscription itself, whose deadline and back-off nobody can set here.
+# Eventarc: one trigger for each bucket and kind of event. It makes topic and subscription itself; eventarc_commands sets their deadline and back-off.
 
 resource "google_project_iam_member" "trigger_receives" {
   count = local.eventarc ? 1 : 0
@@ -159,15 +170,13 @@ resource "google_project_iam_member" "trigger_receives" {
   member  = google_service_account.trigger.member
 }
 
-resource "google_project_iam_member" "eventarc_agents" {
-  for_each = {
-    for agent, role in { storage = "roles/pubsub.publisher", eventarc = "roles/eventarc.serviceAgent" } :
-    agent => role if local.eventarc && var.eventarc_agent_roles
-  }
+# On the project, since Eventarc's topics are not there yet. Eventarc's own agent has its role from Google.
+resource "google_project_iam_member" "storage_publishes" {
+  count = local.eventarc && var.eventarc_agent_roles ? 1 : 0
 
   project = var.project
-  role    = each.value
-  member  = local.agents[each.key]
+  role    = "roles/pubsub.publisher"
+  member  = local.agents.storage
 
   depends_on = [google_project_service.this]
 }
@@ -202,10 +211,11 @@ resource "google_eventarc_trigger" "this" {
     }
   }
 
-  # Both to make and to remove a trigger, Google needs its agents' roles: they come before it and go after it.
+  # Both to make and to remove a trigger, Google needs these roles: they come before it and go after it.
   depends_on = [
-    google_project_iam_member.eventarc_agents,
+    google_project_iam_member.storage_publishes,
     google_project_iam_member.trigger_receives,
+    terraform_data.grants_settle,
     google_cloud_run_v2_service_iam_member.trigger,
   ]
 }

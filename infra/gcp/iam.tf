@@ -50,10 +50,10 @@ resource "google_project_iam_member" "run_pays" {
 }
 
 locals {
-  # By route, not by secret: the name of a secret may be known only once it is made. "" is token_secret, which no route's name can be.
+  # By secret, not by route: a grant that routes share stays while one of them does. "" is token_secret, whose ID may be unknown at plan.
   secrets = merge(
-    { for r in var.routes : r.name => trimprefix(r.token, "gcp-sm:") if r.token != null },
-    { for key in toset([for r in var.routes : "" if r.token == null]) : key => "${local.token_secret}/versions/latest" },
+    { for secret in toset([for r in var.routes : split("/versions/", trimprefix(r.token, "gcp-sm:"))[0] if r.token != null]) : secret => secret },
+    { for key in toset([for r in var.routes : "" if r.token == null]) : key => local.token_secret },
   )
 }
 
@@ -74,6 +74,11 @@ resource "google_cloud_run_v2_service_iam_member" "trigger" {
   name     = google_cloudfunctions2_function.this.name
   role     = "roles/run.invoker"
   member   = google_service_account.trigger.member
+
+  lifecycle {
+    # A new service has the old one's name, but not its grants.
+    replace_triggered_by = [google_cloudfunctions2_function.this.id]
+  }
 }
 
 # Pub/Sub's agent makes the tokens of pushes. Projects younger than April 2021 have granted it that for every account, older ones have not.
@@ -137,6 +142,26 @@ resource "google_artifact_registry_repository_iam_member" "build" {
   member     = google_service_account.build.member
 }
 
+# Google spreads a grant over a minute or two, and a build or a trigger that comes sooner fails. Terraform knows the order, but not the wait, hence a sleep
+# whenever one of these grants is made anew.
+resource "terraform_data" "grants_settle" {
+  count = var.settle_seconds > 0 ? 1 : 0
+
+  triggers_replace = concat(
+    [for grant in google_project_iam_member.build : grant.id],
+    google_storage_bucket_iam_member.build_code[*].id,
+    [google_artifact_registry_repository_iam_member.build.id],
+    [for grant in google_kms_crypto_key_iam_member.storage : grant.id],
+    [for grant in google_kms_crypto_key_iam_member.agents : grant.id],
+    google_project_iam_member.storage_publishes[*].id,
+    google_project_iam_member.trigger_receives[*].id,
+  )
+
+  provisioner "local-exec" {
+    command = "sleep ${var.settle_seconds}"
+  }
+}
+
 # Google's own accounts that act in this project.
 
 # Asking for Cloud Storage's agent makes it.
@@ -146,7 +171,7 @@ data "google_storage_project_service_account" "this" {
 
 # Those of other projects with source buckets.
 data "google_storage_project_service_account" "others" {
-  for_each = toset([for name in local.managed_buckets : local.buckets[name].project if local.buckets[name].project != null])
+  for_each = toset([for name in local.source_buckets : local.buckets[name].project if local.buckets[name].project != null])
 
   project = each.key
 }
@@ -161,19 +186,25 @@ locals {
     run              = "serviceAccount:service-${local.project_number}@serverless-robot-prod.iam.gserviceaccount.com"
     eventarc         = "serviceAccount:service-${local.project_number}@gcp-sa-eventarc.iam.gserviceaccount.com"
   }
+  # Keys of created buckets beside kms_key. With use_kms_key the plan may not know kms_key, and so cannot compare.
+  other_keys = toset([
+    for b in local.buckets : b.kms_key if b.kms_key == null ? false : b.kms_key != (var.use_kms_key == true ? null : var.kms_key)
+  ])
   key_users = toset(concat(
-    ["artifactregistry", "functions", "run"],
+    # Google asks for Eventarc's with every function, even if no event comes that way.
+    ["artifactregistry", "eventarc", "functions", "run"],
     local.pubsub ? ["pubsub"] : [],
     local.create_secret ? ["secretmanager"] : [],
   ))
 }
 
 # Cloud Storage's comes first: the project's number, which the others are named by, is read off the state bucket.
+# By key, not by bucket: a grant that buckets share stays while one of them does.
 resource "google_kms_crypto_key_iam_member" "storage" {
   for_each = {
     for use, key in merge(
       { for use in toset(local.kms ? ["state"] : []) : use => var.kms_key },
-      { for name, b in local.buckets : "bucket/${name}" => b.kms_key if b.kms_key != null },
+      { for key in local.other_keys : key => key },
     ) : use => key if var.kms_grants
   }
 

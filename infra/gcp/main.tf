@@ -40,13 +40,19 @@ locals {
     }
   ]
   source_buckets = toset(local.sources[*].bucket)
+
+  # With created ones that have no route: a bucket stays when its last route goes.
   buckets = {
-    for name in local.source_buckets : name => merge(
-      { create = false, manage = true, project = null, location = null, kms_key = null, requester_pays = false },
+    for name in setunion(local.source_buckets, [for name, b in var.buckets : name if b.create]) : name => merge(
+      { create = false, manage = true, location = null, kms_key = null, requester_pays = false },
       { for k, v in try(var.buckets[name], {}) : k => v if v != null },
+      { project = try(local.other_projects[name], null) },
     )
   }
-  managed_buckets = toset([for name, b in local.buckets : name if b.manage])
+  managed_buckets = toset([for name in local.source_buckets : name if local.buckets[name].manage])
+
+  # Null where a bucket lies in this project, whether it says so or not.
+  other_projects = { for name, b in var.buckets : name => b.project == null ? null : b.project == var.project ? null : b.project }
 
   # In seconds, by route; 3m is the program's default.
   max_wait = {
@@ -84,7 +90,8 @@ locals {
     "secretmanager.googleapis.com",
     "storage.googleapis.com",
     ],
-    local.eventarc ? ["eventarc.googleapis.com"] : [],
+    # Without it, there is no agent of Eventarc to grant the key to.
+    local.eventarc || local.kms ? ["eventarc.googleapis.com"] : [],
     local.kms || anytrue([for b in local.buckets : b.kms_key != null]) ? ["cloudkms.googleapis.com"] : [],
   ))
 }
@@ -107,6 +114,12 @@ resource "google_storage_bucket_object" "code" {
   name         = ".code/cloudfunction-${filesha256(local.zip_file)}.zip"
   source       = local.zip_file
   content_type = "application/zip"
+  # The content decides, whatever the path is on the machine that applies. Another content has another name, so that a new object is made from the new path.
+  source_md5hash = filemd5(local.zip_file)
+
+  lifecycle {
+    ignore_changes = [source]
+  }
 }
 
 resource "google_artifact_registry_repository" "this" {
@@ -211,6 +224,7 @@ resource "google_cloudfunctions2_function" "this" {
     google_project_iam_member.build,
     google_storage_bucket_iam_member.build_code,
     google_artifact_registry_repository_iam_member.build,
+    terraform_data.grants_settle,
     google_storage_bucket_iam_member.run_state,
     google_storage_bucket_iam_member.run_source,
     google_secret_manager_secret_iam_member.run,

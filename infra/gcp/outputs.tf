@@ -4,17 +4,30 @@ locals {
     "gcloud secrets versions add ${var.name}-token --project=${var.project} --data-file=- )",
   ])
 
+  # Pub/Sub's defaults for Eventarc's subscriptions (10 s, a day) would cut a push short. The name is asked for, since Eventarc makes it up.
+  eventarc_commands = [for trigger in google_eventarc_trigger.this : join(" ", [
+    "gcloud pubsub subscriptions update",
+    "\"$(gcloud eventarc triggers describe ${trigger.name} --project=${var.project} --location=${trigger.location} --format='value(transport.pubsub.subscription)')\"",
+    "--project=${var.project} --ack-deadline=600 --min-retry-delay=${var.retry_min_backoff}s --max-retry-delay=${var.retry_max_backoff}s",
+    "--message-retention-duration=${var.message_retention_days}d",
+  ])]
+
   first_run_command = "gcloud scheduler jobs run ${google_cloud_scheduler_job.reconcile.name} --project=${var.project} --location=${google_cloud_scheduler_job.reconcile.region}"
 }
 
 output "next_commands" {
-  description = "Bash commands to run after the first apply, in this order: store the token, run every route once."
-  value       = concat(local.fill_token_command[*], [local.first_run_command])
+  description = "Bash commands to run after the first apply, in this order: store the token, set Eventarc's subscriptions, run every route once."
+  value       = concat(local.fill_token_command[*], local.eventarc_commands, [local.first_run_command])
 }
 
 output "fill_token_command" {
   description = "Bash command that asks for the Astro API token and stores it in the created secret; null with a token_secret of your own."
   value       = local.fill_token_command
+}
+
+output "eventarc_commands" {
+  description = "Commands that set deadline, back-off and retention of Eventarc's subscriptions, after the first apply and after each added bucket; empty with Pub/Sub."
+  value       = local.eventarc_commands
 }
 
 output "first_run_command" {
@@ -32,29 +45,37 @@ output "dead_letters_command" {
   value       = local.pubsub ? "gcloud pubsub subscriptions pull ${var.name}-dead-letters --project=${var.project} --limit=20" : null
 }
 
+output "clear_dead_letters_command" {
+  description = "Command that drops the dead letters that are there; null with Eventarc."
+  value       = local.pubsub ? "gcloud pubsub subscriptions seek ${var.name}-dead-letters --project=${var.project} --time=$(date -u +%Y-%m-%dT%H:%M:%SZ)" : null
+}
+
+output "empty_state_command" {
+  description = "Command that empties the state bucket for good, so that a destroy can remove it."
+  value       = "gcloud storage rm --recursive --all-versions \"gs://${local.state_bucket}/**\""
+}
+
 output "connect_commands" {
-  description = "Commands for the owner of each bucket with manage = false, by bucket: read rights for the function, and notifications."
+  description = "Commands for the owner of each bucket with manage = false, by bucket: read rights for the function, and a notification for each prefix."
   value = {
     for name, b in local.buckets : name => concat(
       ["gcloud storage buckets add-iam-policy-binding gs://${name} --member=${google_service_account.run.member} --role=roles/storage.objectViewer"],
-      [for topic in google_pubsub_topic.events : join(" ", [
-        "gcloud pubsub topics add-iam-policy-binding ${topic.name} --project=${var.project} --role=roles/pubsub.publisher",
-        "--member=\"serviceAccount:$(gcloud storage service-agent --project=${coalesce(b.project, var.project)})\"",
-      ])],
-      [for topic in google_pubsub_topic.events : join(" ", [
-        "gcloud storage buckets notifications create gs://${name} --topic=projects/${var.project}/topics/${topic.name} --payload-format=json",
-        "--event-types=OBJECT_FINALIZE,OBJECT_DELETE,OBJECT_ARCHIVE",
-      ])],
+      # The topic is there, and its grants are the module's: the owner needs no right on it.
+      [for n in local.notifications : join(" ", concat([
+        "gcloud storage buckets notifications create gs://${name} --topic=projects/${var.project}/topics/${var.name}-events --skip-topic-setup",
+        "--payload-format=json --event-types=OBJECT_FINALIZE,OBJECT_DELETE,OBJECT_ARCHIVE",
+      ], n.prefix == "" ? [] : ["--object-prefix='${replace(n.prefix, "'", "'\\''")}'"])) if n.bucket == name],
     ) if !b.manage
   }
 }
 
 output "prepare_commands" {
-  description = "Commands to run once before the first apply with kms_key or Eventarc, in a project where these services were never used: they make Google's service agents."
+  description = "Commands to run once before the first apply in a project where these services were never used: they make Google's service agents."
   value = [
     for service in sort(setunion(
-      local.kms ? ["artifactregistry", "cloudfunctions", "pubsub", "run", "secretmanager"] : [],
-      local.eventarc ? ["eventarc", "pubsub"] : [],
+      ["pubsub"],
+      local.kms ? ["artifactregistry", "cloudfunctions", "eventarc", "run", "secretmanager"] : [],
+      local.eventarc ? ["eventarc"] : [],
     )) : "gcloud beta services identity create --project=${var.project} --service=${service}.googleapis.com"
   ]
 }

@@ -62,7 +62,7 @@ resource "google_storage_bucket_object" "config" {
   content_type = "application/yaml"
 }
 
-# Source buckets that the module is asked to make. Existing ones are never resources here.
+# Source buckets that the module is asked to make, with or without a route. Existing ones are never resources here.
 resource "google_storage_bucket" "source" {
   for_each = { for name, b in local.buckets : name => b if b.create }
 
@@ -96,6 +96,11 @@ resource "google_storage_bucket" "source" {
     content {
       default_kms_key_name = encryption.value
     }
+  }
+
+  lifecycle {
+    # It holds users' files: no plan removes or replaces it.
+    prevent_destroy = true
   }
 
   depends_on = [google_project_service.this, google_kms_crypto_key_iam_member.storage]

@@ -28,6 +28,11 @@ variable "name" {
     condition     = can(regex("^[a-z][a-z0-9-]{0,20}[a-z0-9]$", var.name))
     error_message = "name: \"${var.name}\" makes names that Google refuses; use 2 to 22 lower-case letters, digits and dashes, with a letter first and no dash last."
   }
+
+  validation {
+    condition     = !startswith(var.name, "goog") && !strcontains(var.name, "google")
+    error_message = "name: \"${var.name}\" makes names that Google keeps for itself; take one that does not begin with goog and has no google in it."
+  }
 }
 
 variable "labels" {
@@ -48,7 +53,7 @@ variable "labels" {
 #   sources           url "gs://bucket/prefix/" (the bucket's name must be known at plan), mount, syntax
 #   deployment        ID of the Astro Deployment
 #   organization      ID of the Astro Organization; read from the token if null
-#   token             "gcp-sm:projects/P/secrets/S/versions/V"; null: the module's token_secret. Routes that share a secret should share token_secret.
+#   token             "gcp-sm:projects/P/secrets/S/versions/V"; null: the module's token_secret. Known at plan: a secret of the same apply is a token_secret
 #   quiet_period, max_wait                    durations such as "10s", "3m" or "1m30s"
 #   guard             allow_empty, max_removed_percent, max_removed_files
 #   limits            max_files, max_bytes (such as "2GiB")
@@ -222,6 +227,15 @@ variable "routes" {
   }
 
   validation {
+    # It would be granted twice, and lost with the route. A token_secret that every route names with a version of its own is granted once.
+    condition = alltrue([for r in var.routes : r.token != null]) && var.token_secret != null ? true : !contains(
+      [for r in var.routes : split("/versions/", trimprefix(r.token, "gcp-sm:"))[0] if r.token != null],
+      coalesce(var.token_secret, "projects/${var.project}/secrets/${var.name}-token"),
+    )
+    error_message = "routes: the token of a route lies in token_secret, which other routes use without naming it; leave the token out there too."
+  }
+
+  validation {
     condition = alltrue([
       for s in [for r in var.routes : r.status if r.status != null] : can(regex("^gs://[a-z0-9][a-z0-9._-]{1,220}[a-z0-9]/([^/]+/)*$", s))
     ])
@@ -250,12 +264,13 @@ variable "routes" {
   }
 }
 
-# create          true: the module makes the bucket; false (default): it exists, and nothing of it but one IAM member and notifications of our own is added
+# create          true: the module makes the bucket, which may have no route; false (default): it exists, and gets one IAM member and notifications alone
 # manage          false: add not even those; the output connect_commands is for the bucket's owner
-# project         the project of an existing bucket, if it is another one
+# project         the project of an existing bucket, if it is another one (the module's project must then be known at plan)
 # location        of the bucket; only for a created one (default: region) and for trigger = "eventarc", such as "eu" or "us-central1"
-# kms_key         of a created bucket, known at plan (default: the module's kms_key, if it lies where the bucket does); existing ones need nothing
-# requester_pays  true: readers pay for this existing bucket; the function may then use this project for it
+# kms_key         of a created bucket, known at plan (default: the module's kms_key, if it lies where the bucket does); existing ones need nothing.
+#                 The module's kms_key must then be known as well, or use_kms_key be true
+# requester_pays  true: readers pay for this existing bucket; the function may then use this project for it, and the provider must (see the README)
 variable "buckets" {
   description = "What is special about source buckets, by name; one that is not listed exists already in this project, and is left as it is."
   type = map(object({
@@ -270,8 +285,9 @@ variable "buckets" {
   nullable = false
 
   validation {
-    condition     = length(setsubtract(keys(var.buckets), [for s in flatten(var.routes[*].sources) : split("/", trimprefix(s.url, "gs://"))[0]])) == 0
-    error_message = "buckets: ${join(", ", setsubtract(keys(var.buckets), [for s in flatten(var.routes[*].sources) : split("/", trimprefix(s.url, "gs://"))[0]]))} is no source of any route; correct the name, or remove it here."
+    # A created one is kept when its last route goes.
+    condition     = length(setsubtract([for name, b in var.buckets : name if !b.create], [for s in flatten(var.routes[*].sources) : split("/", trimprefix(s.url, "gs://"))[0]])) == 0
+    error_message = "buckets: ${join(", ", setsubtract([for name, b in var.buckets : name if !b.create], [for s in flatten(var.routes[*].sources) : split("/", trimprefix(s.url, "gs://"))[0]]))} is no source of any route; correct the name, or remove it here."
   }
 
   validation {
@@ -368,7 +384,7 @@ variable "trigger" {
 }
 
 variable "eventarc_agent_roles" {
-  description = "With trigger = eventarc, grant Google's service agents the project-wide roles that Eventarc needs; false if the project has them already."
+  description = "With trigger = eventarc, let Cloud Storage's service agent publish to all topics of the project, as Eventarc needs; false if the project has granted it already."
   type        = bool
   default     = true
 }
@@ -492,7 +508,7 @@ variable "max_instances" {
 }
 
 variable "ingress" {
-  description = "Who may reach the function before its token is checked: ALLOW_INTERNAL_ONLY (this project's Pub/Sub, Eventarc and Scheduler), ALLOW_INTERNAL_AND_GCLB or ALLOW_ALL."
+  description = "Who may reach the function before its token is checked: ALLOW_INTERNAL_ONLY (this project's Pub/Sub, Eventarc, Scheduler and VPC networks), ALLOW_INTERNAL_AND_GCLB or ALLOW_ALL."
   type        = string
   default     = "ALLOW_INTERNAL_ONLY"
 
@@ -502,8 +518,8 @@ variable "ingress" {
   }
 }
 
-# connector              a Serverless VPC Access connector, as its name or projects/P/locations/L/connectors/C
-# network, subnetwork    direct VPC egress instead: at least one of them; tags are network tags
+# connector              a Serverless VPC Access connector, as projects/P/locations/L/connectors/C
+# network, subnetwork    direct VPC egress instead: best both, since Google fills in what is left out; tags are network tags
 # all_traffic            true: everything leaves through the VPC (it then needs a NAT to reach Astro); false: private addresses only
 variable "vpc" {
   description = "How the function reaches a VPC: a connector, or network and subnetwork for direct egress; null goes to the internet directly."
@@ -518,18 +534,23 @@ variable "vpc" {
 
   validation {
     condition     = var.vpc == null ? true : (var.vpc.connector != null) != (var.vpc.network != null || var.vpc.subnetwork != null)
-    error_message = "vpc: give either a connector, or a network or subnetwork for direct egress."
+    error_message = "vpc: give either a connector, or network and subnetwork for direct egress."
+  }
+
+  validation {
+    condition     = try(var.vpc.connector, null) == null ? true : can(regex("^projects/[^/]+/locations/[^/]+/connectors/[^/]+$", var.vpc.connector))
+    error_message = "vpc: write the connector as projects/P/locations/L/connectors/C: Google gives a short name back in full, which would be a change at every plan."
   }
 }
 
 variable "zip_file" {
-  description = "Package of the function on this machine; null is build/cloudfunction.zip of the project, as `make package` builds it."
+  description = "Package of the function on this machine, there at every plan and destroy; null is build/cloudfunction.zip of the project, as `make package` builds it."
   type        = string
   default     = null
 
   validation {
     condition     = var.zip_gcs != null || fileexists(coalesce(var.zip_file, "${path.module}/../../build/cloudfunction.zip"))
-    error_message = "zip_file: ${coalesce(var.zip_file, "build/cloudfunction.zip")} does not exist; run `make package` in the project, or name the package's path, or use zip_gcs."
+    error_message = "zip_file: ${coalesce(var.zip_file, "build/cloudfunction.zip")} does not exist; run `make package` in the project, or name the package's path (plan and destroy need it too), or use zip_gcs, which needs no file."
   }
 
   validation {
@@ -539,7 +560,7 @@ variable "zip_file" {
 }
 
 variable "zip_gcs" {
-  description = "Package of the function in a bucket, with its generation, in place of zip_file."
+  description = "Package of the function in a bucket that the build's service account may read, with its generation, in place of zip_file."
   type = object({
     bucket     = string
     object     = string
@@ -566,6 +587,11 @@ variable "state_bucket" {
   validation {
     condition     = !contains([for s in flatten(var.routes[*].sources) : split("/", trimprefix(s.url, "gs://"))[0]], coalesce(var.state_bucket, "${var.project}-${var.name}-state"))
     error_message = "state_bucket: ${coalesce(var.state_bucket, "${var.project}-${var.name}-state")} is a source as well, so that dagbucket would wake itself; give the state a bucket of its own."
+  }
+
+  validation {
+    condition     = !contains(keys(var.buckets), coalesce(var.state_bucket, "${var.project}-${var.name}-state"))
+    error_message = "state_bucket: ${coalesce(var.state_bucket, "${var.project}-${var.name}-state")} is listed in buckets; give the state a bucket of its own, and leave it out there."
   }
 
   validation {
@@ -669,6 +695,17 @@ variable "kms_grants" {
   default     = true
 }
 
+variable "settle_seconds" {
+  description = "Seconds to wait after grants were made, before the first build or trigger uses them; 0 does not wait, and needs no sleep command."
+  type        = number
+  default     = 90
+
+  validation {
+    condition     = var.settle_seconds >= 0 && var.settle_seconds <= 600 && floor(var.settle_seconds) == var.settle_seconds
+    error_message = "settle_seconds: ${var.settle_seconds} is not possible; use 0 to 600 s."
+  }
+}
+
 variable "enable_apis" {
   description = "Enable the Google APIs that are needed; false if that is done elsewhere (the output required_apis lists them)."
   type        = bool
@@ -676,7 +713,7 @@ variable "enable_apis" {
 }
 
 variable "log_retention_days" {
-  description = "Days that the function's logs are kept in a log bucket of their own; null leaves them in the project's _Default bucket (30 days unless changed)."
+  description = "Days that a copy of the function's logs is kept in a log bucket of its own; the project's _Default bucket keeps them as well (30 days unless changed). Null makes no copy."
   type        = number
   default     = null
 

@@ -11,16 +11,29 @@ terraform {
 
 provider "google" {
   project = var.project
+
+  # For the bucket whose readers pay: this project pays for what Terraform asks of it.
+  user_project_override = true
+  billing_project       = var.project
 }
 
 locals {
   region = "europe-west1"
 }
 
+# The module enables it too, but the key comes before the module.
+resource "google_project_service" "kms" {
+  project            = var.project
+  service            = "cloudkms.googleapis.com"
+  disable_on_destroy = false
+}
+
 resource "google_kms_key_ring" "this" {
   project  = var.project
   name     = "dagbucket"
   location = local.region
+
+  depends_on = [google_project_service.kms]
 }
 
 resource "google_kms_crypto_key" "this" {
@@ -81,6 +94,8 @@ module "dagbucket" {
   kms_key     = google_kms_crypto_key.this.id
   use_kms_key = true
   kms_grants  = true
+
+  settle_seconds = 90
 
   token_secret           = null
   create_token_secret    = true

@@ -120,4 +120,14 @@ run "dashboard" {
     condition     = [for tile in jsondecode(google_monitoring_dashboard.this[0].dashboard_json).mosaicLayout.tiles : tile.widget.title] == ["Runs by outcome", "Seconds of the slowest runs by route", "Age of the oldest waiting event, in seconds", "Dead letters"]
     error_message = "The dashboard has four charts."
   }
+
+  assert {
+    condition     = !strcontains(google_monitoring_dashboard.this[0].dashboard_json, "\":0")
+    error_message = "Google gives no 0 back: with one, every plan would have a change."
+  }
+
+  assert {
+    condition     = [for tile in jsondecode(google_monitoring_dashboard.this[0].dashboard_json).mosaicLayout.tiles : [try(tile.xPos, 0), try(tile.yPos, 0), tile.width, tile.height]] == [[0, 0, 24, 16], [24, 0, 24, 16], [0, 16, 24, 16], [24, 16, 24, 16]]
+    error_message = "Each has a place of its own."
+  }
 }

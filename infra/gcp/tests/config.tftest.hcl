@@ -113,8 +113,8 @@ run "everything" {
 
   assert {
     condition = (
-      sort(keys(google_secret_manager_secret_iam_member.run)) == tolist(["", "prod"]) &&
-      google_secret_manager_secret_iam_member.run["prod"].project == "acme-secrets" && google_secret_manager_secret_iam_member.run["prod"].secret_id == "prod" &&
+      sort(keys(google_secret_manager_secret_iam_member.run)) == tolist(["", "projects/acme-secrets/secrets/prod"]) &&
+      google_secret_manager_secret_iam_member.run["projects/acme-secrets/secrets/prod"].project == "acme-secrets" && google_secret_manager_secret_iam_member.run["projects/acme-secrets/secrets/prod"].secret_id == "prod" &&
       google_secret_manager_secret_iam_member.run[""].project == "acme-data" && google_secret_manager_secret_iam_member.run[""].secret_id == "dagbucket-token"
     )
     error_message = "The function may read exactly the secrets that are referenced."
@@ -135,7 +135,7 @@ run "each_route_has_its_token" {
   }
 
   assert {
-    condition     = tolist(keys(google_secret_manager_secret_iam_member.run)) == tolist(["prod"])
+    condition     = tolist(keys(google_secret_manager_secret_iam_member.run)) == tolist(["projects/acme-secrets/secrets/prod"])
     error_message = "A secret that no route refers to cannot be read."
   }
 }

@@ -96,6 +96,11 @@ run "package" {
   }
 
   assert {
+    condition     = google_storage_bucket_object.code[0].source_md5hash == filemd5("tests/function.zip")
+    error_message = "The content decides whether it is uploaded anew."
+  }
+
+  assert {
     condition     = google_cloudfunctions2_function.this.build_config[0].source[0].storage_source[0].object == google_storage_bucket_object.code[0].name && google_cloudfunctions2_function.this.build_config[0].source[0].storage_source[0].generation == 1764061809000000
     error_message = "The function is built from exactly the package that was uploaded."
   }
@@ -173,6 +178,16 @@ run "token" {
   assert {
     condition     = output.first_run_command == "gcloud scheduler jobs run dagbucket-reconcile --project=acme-data --location=europe-west1"
     error_message = "The command that runs it now."
+  }
+
+  assert {
+    condition     = output.next_commands == [output.fill_token_command, output.first_run_command] && length(output.eventarc_commands) == 0
+    error_message = "Nothing else is to be done."
+  }
+
+  assert {
+    condition     = output.empty_state_command == "gcloud storage rm --recursive --all-versions \"gs://acme-data-dagbucket-state/**\""
+    error_message = "The command that empties the state, before a destroy."
   }
 }
 
@@ -358,8 +373,8 @@ run "logs_of_its_own" {
   }
 
   assert {
-    condition     = google_logging_project_bucket_config.this[0].retention_days == 90 && google_logging_project_sink.this[0].destination == "logging.googleapis.com/projects/acme-data/locations/europe-west1/buckets/dagbucket"
-    error_message = "The log is kept as long as asked."
+    condition     = google_logging_project_bucket_config.this[0].retention_days == 90 && google_logging_project_sink.this[0].destination == "logging.googleapis.com/projects/acme-data/locations/europe-west1/buckets/dagbucket-function-log" && google_logging_project_bucket_config.this[0].bucket_id == "dagbucket-function-log"
+    error_message = "The log is kept as long as asked, in a bucket whose name nothing else takes."
   }
 
   assert {

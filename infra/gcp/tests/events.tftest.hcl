@@ -71,7 +71,17 @@ run "pubsub" {
   }
 
   assert {
-    condition     = length(google_eventarc_trigger.this) == 0 && length(google_project_iam_member.trigger_receives) == 0 && length(google_project_iam_member.eventarc_agents) == 0
+    condition     = output.clear_dead_letters_command == "gcloud pubsub subscriptions seek dagbucket-dead-letters --project=acme-data --time=$(date -u +%Y-%m-%dT%H:%M:%SZ)"
+    error_message = "Dead letters can be dropped once they are read."
+  }
+
+  assert {
+    condition     = alltrue([for topic in [google_pubsub_topic.events[0], google_pubsub_topic.dead_letters[0]] : topic.message_storage_policy[0].allowed_persistence_regions == toset(["europe-west1"])])
+    error_message = "Events stay in the region."
+  }
+
+  assert {
+    condition     = length(google_eventarc_trigger.this) == 0 && length(google_project_iam_member.trigger_receives) == 0 && length(google_project_iam_member.storage_publishes) == 0
     error_message = "There is nothing of Eventarc, and no grant of its on the project."
   }
 }
@@ -187,26 +197,68 @@ run "bucket_of_another_project" {
   }
 }
 
+run "bucket_that_names_this_project" {
+  command = plan
+
+  variables {
+    buckets = { acme-dags = { project = "acme-data" } }
+  }
+
+  assert {
+    condition     = tolist(keys(google_pubsub_topic_iam_member.storage)) == tolist([""]) && length(data.google_storage_project_service_account.others) == 0
+    error_message = "One agent has one grant, whether the project is named or not."
+  }
+}
+
 run "bucket_left_alone" {
   command = plan
 
   variables {
+    routes = [{
+      name       = "prod"
+      deployment = "clmh57jtm000008lb58fe2wmv"
+      sources    = [{ url = "gs://acme-dags/dags/" }, { url = "gs://acme-dags/dags/team/", mount = "team" }, { url = "gs://acme-dags/it's/", mount = "its" }]
+    }]
     buckets = { acme-dags = { project = "acme-ingest", manage = false } }
   }
 
   assert {
-    condition     = length(google_storage_notification.this) == 0 && length(google_storage_bucket_iam_member.run_source) == 0 && length(google_pubsub_topic_iam_member.storage) == 0
+    condition     = length(google_storage_notification.this) == 0 && length(google_storage_bucket_iam_member.run_source) == 0
     error_message = "Nothing of the bucket is touched."
+  }
+
+  assert {
+    condition     = tolist(keys(google_pubsub_topic_iam_member.storage)) == tolist(["acme-ingest"]) && google_pubsub_topic_iam_member.storage["acme-ingest"].topic == "dagbucket-events"
+    error_message = "The topic is the module's: its agent may publish before the owner connects the bucket."
   }
 
   assert {
     condition = (
       length(output.connect_commands["acme-dags"]) == 3 &&
       strcontains(output.connect_commands["acme-dags"][0], "--member=serviceAccount:dagbucket-run@acme-data.iam.gserviceaccount.com --role=roles/storage.objectViewer") &&
-      strcontains(output.connect_commands["acme-dags"][1], "gcloud storage service-agent --project=acme-ingest") &&
-      strcontains(output.connect_commands["acme-dags"][2], "gcloud storage buckets notifications create gs://acme-dags --topic=projects/acme-data/topics/dagbucket-events")
+      output.connect_commands["acme-dags"][1] == "gcloud storage buckets notifications create gs://acme-dags --topic=projects/acme-data/topics/dagbucket-events --skip-topic-setup --payload-format=json --event-types=OBJECT_FINALIZE,OBJECT_DELETE,OBJECT_ARCHIVE --object-prefix='dags/'" &&
+      endswith(output.connect_commands["acme-dags"][2], "--object-prefix='it'\\''s/'")
     )
-    error_message = "Its owner is told what to run."
+    error_message = "Its owner is told what to run: one notification for each outer prefix, and nothing on a topic that is not theirs."
+  }
+}
+
+run "whole_bucket_left_alone" {
+  command = plan
+
+  variables {
+    routes  = [{ name = "prod", deployment = "clmh57jtm000008lb58fe2wmv", sources = [{ url = "gs://acme-dags/" }] }]
+    buckets = { acme-dags = { manage = false } }
+  }
+
+  assert {
+    condition     = length(output.connect_commands["acme-dags"]) == 2 && endswith(output.connect_commands["acme-dags"][1], "OBJECT_ARCHIVE")
+    error_message = "A whole bucket has no prefix."
+  }
+
+  assert {
+    condition     = tolist(keys(google_pubsub_topic_iam_member.storage)) == tolist([""])
+    error_message = "The agent of this project may publish."
   }
 }
 
@@ -249,6 +301,43 @@ run "bucket_to_make" {
   }
 }
 
+run "bucket_without_a_route" {
+  command = plan
+
+  variables {
+    buckets = { acme-spare = { create = true } }
+  }
+
+  assert {
+    condition     = tolist(keys(google_storage_bucket.source)) == tolist(["acme-spare"]) && output.source_buckets == tolist(["acme-spare"])
+    error_message = "A created bucket stays when its last route goes."
+  }
+
+  assert {
+    condition     = tolist(keys(google_storage_bucket_iam_member.run_source)) == tolist(["acme-dags"]) && tolist(keys(google_storage_notification.this)) == tolist(["acme-dags/dags/"])
+    error_message = "Nobody reads it, and it wakes nobody."
+  }
+
+  assert {
+    condition     = output.function_name != "" && can(regex("resource \"google_storage_bucket\" \"source\" \\{(?s:.)*?prevent_destroy = true(?s:.)*?\n\\}", file("${path.module}/storage.tf")))
+    error_message = "No plan removes users' files."
+  }
+}
+
+run "eventarc_bucket_without_a_route" {
+  command = plan
+
+  variables {
+    trigger = "eventarc"
+    buckets = { acme-spare = { create = true } }
+  }
+
+  assert {
+    condition     = tolist(keys(google_eventarc_trigger.this)) == tolist(["acme-dags/archived", "acme-dags/deleted", "acme-dags/finalized"])
+    error_message = "It has no trigger."
+  }
+}
+
 run "eventarc" {
   command = plan
 
@@ -281,11 +370,12 @@ run "eventarc" {
   }
 
   assert {
-    condition = { for agent, grant in google_project_iam_member.eventarc_agents : grant.member => grant.role } == {
-      "serviceAccount:service-123456789012@gs-project-accounts.iam.gserviceaccount.com" = "roles/pubsub.publisher"
-      "serviceAccount:service-123456789012@gcp-sa-eventarc.iam.gserviceaccount.com"     = "roles/eventarc.serviceAgent"
-    }
-    error_message = "Google's agents have what Eventarc needs."
+    condition = (
+      google_project_iam_member.storage_publishes[0].member == "serviceAccount:service-123456789012@gs-project-accounts.iam.gserviceaccount.com" &&
+      google_project_iam_member.storage_publishes[0].role == "roles/pubsub.publisher" && output.function_name != "" &&
+      alltrue([for file in fileset(path.module, "*.tf") : !strcontains(file("${path.module}/${file}"), "roles/eventarc.serviceAgent")])
+    )
+    error_message = "Cloud Storage's agent has what Eventarc needs; Eventarc's own has it from Google."
   }
 
   assert {
@@ -299,8 +389,21 @@ run "eventarc" {
   }
 
   assert {
-    condition     = contains(output.required_apis, "eventarc.googleapis.com") && output.topic == null && output.dead_letters_command == null && length(output.prepare_commands) == 2
+    condition     = contains(output.required_apis, "eventarc.googleapis.com") && output.topic == null && output.dead_letters_command == null && output.clear_dead_letters_command == null && length(output.prepare_commands) == 2
     error_message = "Outputs tell of Eventarc."
+  }
+
+  assert {
+    condition = length(output.eventarc_commands) == 3 && output.eventarc_commands[0] == join(" ", [
+      "gcloud pubsub subscriptions update \"$(gcloud eventarc triggers describe ${google_eventarc_trigger.this["acme-dags/archived"].name} --project=acme-data --location=eu --format='value(transport.pubsub.subscription)')\"",
+      "--project=acme-data --ack-deadline=600 --min-retry-delay=30s --max-retry-delay=600s --message-retention-duration=7d",
+    ])
+    error_message = "Each subscription gets what Terraform cannot set."
+  }
+
+  assert {
+    condition     = output.next_commands == concat([output.fill_token_command], output.eventarc_commands, [output.first_run_command])
+    error_message = "They are set before the first run."
   }
 
   assert {
@@ -318,7 +421,7 @@ run "eventarc_agents_left_alone" {
   }
 
   assert {
-    condition     = length(google_project_iam_member.eventarc_agents) == 0 && alltrue([for t in google_eventarc_trigger.this : t.location == "europe-west1"])
+    condition     = length(google_project_iam_member.storage_publishes) == 0 && alltrue([for t in google_eventarc_trigger.this : t.location == "europe-west1"])
     error_message = "What the project granted before is not the module's to remove."
   }
 }

@@ -49,6 +49,41 @@ run "function_reads_sources_and_writes_state" {
   }
 }
 
+run "two_routes_with_one_token" {
+  command = plan
+
+  variables {
+    routes = [
+      { name = "a", deployment = "a", sources = [{ url = "gs://acme-dags/a/" }], token = "gcp-sm:projects/acme-secrets/secrets/astro/versions/latest" },
+      { name = "b", deployment = "b", sources = [{ url = "gs://acme-dags/b/" }], token = "gcp-sm:projects/acme-secrets/secrets/astro/versions/3" },
+      { name = "c", deployment = "c", sources = [{ url = "gs://acme-dags/c/" }] },
+    ]
+  }
+
+  assert {
+    condition = (
+      tolist(keys(google_secret_manager_secret_iam_member.run)) == tolist(["", "projects/acme-secrets/secrets/astro"]) &&
+      google_secret_manager_secret_iam_member.run["projects/acme-secrets/secrets/astro"].project == "acme-secrets" &&
+      google_secret_manager_secret_iam_member.run["projects/acme-secrets/secrets/astro"].secret_id == "astro"
+    )
+    error_message = "One grant for a secret: it stays while one of its routes does."
+  }
+}
+
+run "every_route_with_a_version_of_token_secret" {
+  command = plan
+
+  variables {
+    token_secret = "projects/acme-secrets/secrets/astro"
+    routes       = [{ name = "a", deployment = "a", sources = [{ url = "gs://acme-dags/a/" }], token = "gcp-sm:projects/acme-secrets/secrets/astro/versions/3" }]
+  }
+
+  assert {
+    condition     = tolist(keys(google_secret_manager_secret_iam_member.run)) == tolist(["projects/acme-secrets/secrets/astro"]) && length(google_secret_manager_secret.token) == 0
+    error_message = "One grant, and no secret is made."
+  }
+}
+
 run "only_the_trigger_calls" {
   command = plan
 
@@ -89,6 +124,47 @@ run "build" {
       member == "serviceAccount:dagbucket-build@acme-data.iam.gserviceaccount.com"
     ])
     error_message = "These are rights of the build's account."
+  }
+}
+
+run "grants_settle" {
+  command = plan
+
+  assert {
+    condition     = length(terraform_data.grants_settle[0].triggers_replace) == 4
+    error_message = "A wait follows the build's four grants, and comes again with each new one."
+  }
+
+  assert {
+    condition     = output.function_name != "" && can(regex("depends_on = \\[[^]]*terraform_data\\.grants_settle,", file("${path.module}/main.tf"))) && can(regex("depends_on = \\[[^]]*terraform_data\\.grants_settle,", file("${path.module}/events.tf")))
+    error_message = "The function and Eventarc's triggers come after it."
+  }
+}
+
+run "grants_settle_with_a_key_and_eventarc" {
+  command = plan
+
+  variables {
+    trigger = "eventarc"
+    kms_key = "projects/acme-keys/locations/europe-west1/keyRings/acme/cryptoKeys/dagbucket"
+  }
+
+  assert {
+    condition     = length(terraform_data.grants_settle[0].triggers_replace) == 4 + 1 + 5 + 2
+    error_message = "Grants of keys and Eventarc's must have settled too."
+  }
+}
+
+run "no_wait" {
+  command = plan
+
+  variables {
+    settle_seconds = 0
+  }
+
+  assert {
+    condition     = length(terraform_data.grants_settle) == 0
+    error_message = "Nothing is run on this machine."
   }
 }
 
@@ -137,6 +213,11 @@ run "additive" {
       for file in fileset(path.module, "*.tf") : !can(regex("resource \"google_[a-z0-9_]+_(iam_binding|iam_policy|acl|access_control)\"", file("${path.module}/${file}")))
     ])
     error_message = "Grants add a member, and never replace those of others."
+  }
+
+  assert {
+    condition     = output.function_name != "" && can(regex("replace_triggered_by = \\[google_cloudfunctions2_function\\.this\\.id\\]", file("${path.module}/iam.tf")))
+    error_message = "A function that was replaced is called again."
   }
 
   assert {

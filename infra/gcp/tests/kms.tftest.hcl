@@ -45,6 +45,7 @@ run "everything_is_encrypted_with_the_key" {
   assert {
     condition = toset([for grant in google_kms_crypto_key_iam_member.agents : grant.member]) == toset([
       "serviceAccount:service-123456789012@gcp-sa-artifactregistry.iam.gserviceaccount.com",
+      "serviceAccount:service-123456789012@gcp-sa-eventarc.iam.gserviceaccount.com",
       "serviceAccount:service-123456789012@gcf-admin-robot.iam.gserviceaccount.com",
       "serviceAccount:service-123456789012@serverless-robot-prod.iam.gserviceaccount.com",
       "serviceAccount:service-123456789012@gcp-sa-pubsub.iam.gserviceaccount.com",
@@ -67,8 +68,8 @@ run "everything_is_encrypted_with_the_key" {
   }
 
   assert {
-    condition     = contains(output.required_apis, "cloudkms.googleapis.com") && length(output.prepare_commands) == 5
-    error_message = "The key's API is enabled, and the commands that make the agents are shown."
+    condition     = contains(output.required_apis, "cloudkms.googleapis.com") && contains(output.required_apis, "eventarc.googleapis.com") && length(output.prepare_commands) == 6
+    error_message = "The key's API and Eventarc's are enabled, and the commands that make the agents are shown."
   }
 }
 
@@ -81,7 +82,7 @@ run "fewer_services_fewer_grants" {
   }
 
   assert {
-    condition     = tolist(keys(google_kms_crypto_key_iam_member.agents)) == tolist(["artifactregistry", "functions", "run"])
+    condition     = tolist(keys(google_kms_crypto_key_iam_member.agents)) == tolist(["artifactregistry", "eventarc", "functions", "run"])
     error_message = "Who stores nothing may not use the key."
   }
 }
@@ -107,8 +108,40 @@ run "created_bucket_with_its_own_key" {
   }
 
   assert {
-    condition     = google_storage_bucket.source["acme-dags"].encryption[0].default_kms_key_name == "projects/acme-keys/locations/europe/keyRings/acme/cryptoKeys/dags" && tolist(keys(google_kms_crypto_key_iam_member.storage)) == tolist(["bucket/acme-dags", "state"])
+    condition     = google_storage_bucket.source["acme-dags"].encryption[0].default_kms_key_name == "projects/acme-keys/locations/europe/keyRings/acme/cryptoKeys/dags" && tolist(keys(google_kms_crypto_key_iam_member.storage)) == tolist(["projects/acme-keys/locations/europe/keyRings/acme/cryptoKeys/dags", "state"])
     error_message = "The bucket has its own key."
+  }
+}
+
+run "two_buckets_with_one_key" {
+  command = plan
+
+  variables {
+    buckets = {
+      acme-dags = { create = true, location = "eu", kms_key = "projects/acme-keys/locations/europe/keyRings/acme/cryptoKeys/dags" }
+      acme-ml   = { create = true, location = "eu", kms_key = "projects/acme-keys/locations/europe/keyRings/acme/cryptoKeys/dags" }
+    }
+  }
+
+  assert {
+    condition = (
+      tolist(keys(google_kms_crypto_key_iam_member.storage)) == tolist(["projects/acme-keys/locations/europe/keyRings/acme/cryptoKeys/dags", "state"]) &&
+      google_kms_crypto_key_iam_member.storage["projects/acme-keys/locations/europe/keyRings/acme/cryptoKeys/dags"].crypto_key_id == "projects/acme-keys/locations/europe/keyRings/acme/cryptoKeys/dags"
+    )
+    error_message = "One grant for a key: it stays while one of the buckets does."
+  }
+}
+
+run "created_bucket_with_the_same_key" {
+  command = plan
+
+  variables {
+    buckets = { acme-dags = { create = true, kms_key = "projects/acme-keys/locations/europe-west1/keyRings/acme/cryptoKeys/dagbucket" } }
+  }
+
+  assert {
+    condition     = tolist(keys(google_kms_crypto_key_iam_member.storage)) == tolist(["state"])
+    error_message = "The state's grant is the bucket's too."
   }
 }
 
@@ -135,7 +168,8 @@ run "googles_keys" {
   assert {
     condition = (
       length(google_storage_bucket.state.encryption) == 0 && google_pubsub_topic.events[0].kms_key_name == null && google_cloudfunctions2_function.this.kms_key_name == null &&
-      length(google_kms_crypto_key_iam_member.agents) == 0 && length(output.prepare_commands) == 0
+      length(google_kms_crypto_key_iam_member.agents) == 0 && !contains(output.required_apis, "eventarc.googleapis.com") &&
+      output.prepare_commands == ["gcloud beta services identity create --project=acme-data --service=pubsub.googleapis.com"]
     )
     error_message = "Without a key of one's own, Google's encrypt everything."
   }

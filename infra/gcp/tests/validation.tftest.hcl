@@ -74,6 +74,26 @@ run "name_ends_with_dash" {
   expect_failures = [var.name]
 }
 
+run "name_begins_with_goog" {
+  command = plan
+
+  variables {
+    name = "goog-dags"
+  }
+
+  expect_failures = [var.name]
+}
+
+run "name_with_google" {
+  command = plan
+
+  variables {
+    name = "dags-of-google"
+  }
+
+  expect_failures = [var.name]
+}
+
 run "label_with_capitals" {
   command = plan
 
@@ -409,6 +429,30 @@ run "token_without_version" {
 
   variables {
     routes = [{ name = "prod", deployment = "clmh57jtm000008lb58fe2wmv", sources = [{ url = "gs://acme-dags/dags/" }], token = "gcp-sm:projects/acme-data/secrets/astro" }]
+  }
+
+  expect_failures = [var.routes]
+}
+
+run "token_of_the_created_secret" {
+  command = plan
+
+  variables {
+    routes = [{ name = "prod", deployment = "clmh57jtm000008lb58fe2wmv", sources = [{ url = "gs://acme-dags/dags/" }], token = "gcp-sm:projects/acme-data/secrets/dagbucket-token/versions/latest" }]
+  }
+
+  expect_failures = [var.routes]
+}
+
+run "token_of_token_secret" {
+  command = plan
+
+  variables {
+    token_secret = "projects/acme-data/secrets/astro"
+    routes = [
+      { name = "prod", deployment = "clmh57jtm000008lb58fe2wmv", sources = [{ url = "gs://acme-dags/dags/" }] },
+      { name = "test", deployment = "clmh57jtm000008lb58fe2tes", sources = [{ url = "gs://acme-dags/test/" }], token = "gcp-sm:projects/acme-data/secrets/astro/versions/3" },
+    ]
   }
 
   expect_failures = [var.routes]
@@ -763,7 +807,7 @@ run "vpc_both" {
   command = plan
 
   variables {
-    vpc = { connector = "acme", network = "acme" }
+    vpc = { connector = "projects/acme-data/locations/europe-west1/connectors/acme", network = "acme" }
   }
 
   expect_failures = [var.vpc]
@@ -774,6 +818,16 @@ run "vpc_neither" {
 
   variables {
     vpc = { all_traffic = true }
+  }
+
+  expect_failures = [var.vpc]
+}
+
+run "vpc_connector_by_name" {
+  command = plan
+
+  variables {
+    vpc = { connector = "acme" }
   }
 
   expect_failures = [var.vpc]
@@ -825,6 +879,16 @@ run "state_by_default_is_a_source" {
 
   variables {
     routes = [{ name = "prod", deployment = "clmh57jtm000008lb58fe2wmv", sources = [{ url = "gs://acme-data-dagbucket-state/dags/" }] }]
+  }
+
+  expect_failures = [var.state_bucket]
+}
+
+run "state_is_a_created_bucket" {
+  command = plan
+
+  variables {
+    buckets = { acme-data-dagbucket-state = { create = true } }
   }
 
   expect_failures = [var.state_bucket]
@@ -939,6 +1003,16 @@ run "use_kms_key_without_key" {
   }
 
   expect_failures = [var.use_kms_key]
+}
+
+run "settles_for_too_long" {
+  command = plan
+
+  variables {
+    settle_seconds = 601
+  }
+
+  expect_failures = [var.settle_seconds]
 }
 
 run "logs_for_too_long" {

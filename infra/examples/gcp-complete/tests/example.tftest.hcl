@@ -21,8 +21,18 @@ run "plan" {
   }
 
   assert {
-    condition     = contains(module.dagbucket.required_apis, "cloudkms.googleapis.com") && length(output.before) == 5
+    condition     = contains(module.dagbucket.required_apis, "cloudkms.googleapis.com") && length(output.before) == 6
     error_message = "The key's agents must be there before."
+  }
+
+  assert {
+    condition     = google_project_service.kms.service == "cloudkms.googleapis.com" && !google_project_service.kms.disable_on_destroy && strcontains(file("main.tf"), "depends_on = [google_project_service.kms]")
+    error_message = "The key's API is enabled before the key ring is made, and stays."
+  }
+
+  assert {
+    condition     = strcontains(file("main.tf"), "user_project_override = true") && strcontains(file("main.tf"), "billing_project       = var.project") && output.next != null
+    error_message = "Terraform names who pays, for the bucket whose readers pay."
   }
 
   assert {

@@ -47,6 +47,8 @@ module "dagbucket" {
   use_kms_key         = true
   token_secret        = google_secret_manager_secret.this.id
   create_token_secret = false
+  settle_seconds      = 0
+  buckets             = { acme-dags = { create = false }, acme-spare = { create = false, location = "eu" } }
 
   routes = [{
     name       = "prod"
@@ -56,6 +58,11 @@ module "dagbucket" {
     name       = "test"
     deployment = "clmh57jtm000008lb58fe2tes"
     sources    = [{ url = "gs://acme-dags/test/" }]
-    token      = "gcp-sm:${google_secret_manager_secret.this.id}/versions/latest"
+    }, {
+    # A route's own token must be known.
+    name       = "spare"
+    deployment = "clmh57jtm000008lb58fe2spa"
+    sources    = [{ url = "gs://acme-spare/" }]
+    token      = "gcp-sm:projects/acme-data/secrets/astro-spare/versions/latest"
   }]
 }

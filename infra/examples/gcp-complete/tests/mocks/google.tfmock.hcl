@@ -124,8 +124,8 @@ mock_resource "google_monitoring_notification_channel" {
 
 mock_resource "google_logging_project_bucket_config" {
   defaults = {
-    id   = "projects/acme-data/locations/europe-west1/buckets/dag-sync"
-    name = "projects/acme-data/locations/europe-west1/buckets/dag-sync"
+    id   = "projects/acme-data/locations/europe-west1/buckets/dag-sync-function-log"
+    name = "projects/acme-data/locations/europe-west1/buckets/dag-sync-function-log"
   }
 }
 

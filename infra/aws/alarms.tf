@@ -17,6 +17,7 @@ locals {
       description = "Messages that failed ten times, or that nobody understands, are in ${var.name}-dead-letters: look at them there."
       namespace   = "AWS/SQS", metric = "ApproximateNumberOfMessagesVisible", dimensions = { QueueName = "${var.name}-dead-letters" }
       statistic   = "Maximum", period = 300, periods = 1, datapoints = 1, threshold = 0
+      missing     = "ignore" # SQS measures a queue only for hours after its last use; the dead letters are there all the same
     }
     errors = {
       description = "The function crashed or ran out of time. Its log says why."
@@ -106,7 +107,7 @@ resource "aws_cloudwatch_metric_alarm" "this" {
   datapoints_to_alarm = each.value.datapoints
   comparison_operator = "GreaterThanThreshold"
   threshold           = each.value.threshold
-  treat_missing_data  = "notBreaching"
+  treat_missing_data  = try(each.value.missing, "notBreaching")
   alarm_actions       = local.alarm_actions
   ok_actions          = local.alarm_actions
   tags                = var.tags

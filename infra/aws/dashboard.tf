@@ -43,7 +43,7 @@ locals {
 resource "aws_cloudwatch_dashboard" "this" {
   count = var.dashboard ? 1 : 0
 
-  dashboard_name = var.name
+  dashboard_name = "${var.name}-${local.region}" # an account has each dashboard's name once, whatever the region
   dashboard_body = jsonencode({ widgets = concat(
     [for i, w in local.dashboard_widgets : {
       type = "metric", x = (i % 3) * 8, y = floor(i / 3) * 6, width = 8, height = 6

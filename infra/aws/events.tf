@@ -144,7 +144,8 @@ resource "aws_cloudwatch_event_target" "reconcile" {
   depends_on = [aws_sqs_queue_policy.events]
 }
 
-# A bucket has one such document, and this resource replaces it whole: by default it is made for the module's own buckets only.
+# A bucket has one such document, and this resource replaces it whole: by default it is made for the module's own buckets only. Where it goes,
+# by destroy or since manage_bucket_notification is false again, it leaves an empty document: nothing is told any more, EventBridge is off.
 resource "aws_s3_bucket_notification" "managed" {
   for_each = local.managed_notifications
 
@@ -152,7 +153,7 @@ resource "aws_s3_bucket_notification" "managed" {
   eventbridge = var.trigger == "eventbridge"
 
   dynamic "queue" {
-    for_each = var.trigger == "notification" ? local.prefixes[each.key] : []
+    for_each = [for p in contains(local.source_buckets, each.key) ? local.prefixes[each.key] : [] : p if var.trigger == "notification"]
     content {
       id            = "${var.name}-${substr(sha256(queue.value), 0, 8)}"
       queue_arn     = aws_sqs_queue.events.arn
@@ -163,7 +164,7 @@ resource "aws_s3_bucket_notification" "managed" {
 
   lifecycle {
     precondition {
-      condition     = var.trigger == "eventbridge" || length(local.prefixes[each.key]) <= 100
+      condition     = var.trigger == "eventbridge" || length(contains(local.source_buckets, each.key) ? local.prefixes[each.key] : []) <= 100
       error_message = "Bucket ${each.key} has more than the 100 prefixes for which S3 takes notifications: use trigger = \"eventbridge\"."
     }
   }

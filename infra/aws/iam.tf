@@ -36,8 +36,10 @@ locals {
   ])
 
   # Keys that decrypt objects of source buckets, whoever owns them.
-  source_keys = distinct(compact(concat([for s in values(local.special) : s.kms_key_arn], values(local.bucket_key))))
-  dns_suffix  = data.aws_partition.current.dns_suffix
+  source_keys = distinct(compact(concat(
+    [for s in values(local.special) : s.kms_key_arn], [for b, k in local.bucket_key : k if contains(local.source_buckets, b)],
+  )))
+  dns_suffix = data.aws_partition.current.dns_suffix
 
   key_grants = concat(
     [for k in [local.kms_key_arn] : {
@@ -55,6 +57,14 @@ locals {
       Resource  = k
       Condition = { StringEquals = { "kms:ViaService" = ["secretsmanager.${local.region}.${local.dns_suffix}", "sqs.${local.region}.${local.dns_suffix}"] } }
     } if local.customer_key],
+    # What was written before the key changed stays encrypted with the former one.
+    [for keys in [var.former_kms_key_arns] : {
+      Sid       = "FormerKeys"
+      Effect    = "Allow"
+      Action    = ["kms:Decrypt"]
+      Resource  = keys
+      Condition = { StringEquals = { "kms:ViaService" = [for s in ["s3", "secretsmanager", "sqs"] : "${s}.${local.region}.${local.dns_suffix}"] } }
+    } if length(keys) > 0],
     [for keys in [local.source_keys] : {
       Sid       = "SourceKeys"
       Effect    = "Allow"
@@ -138,7 +148,7 @@ locals {
 }
 
 resource "aws_iam_role" "function" {
-  name                 = var.name
+  name                 = "${var.name}-${local.region}" # an account has each role's name once, whatever the region
   path                 = var.iam_path
   description          = "dagbucket: reads DAG buckets, keeps its state, reads the Astro API token"
   permissions_boundary = var.permissions_boundary_arn

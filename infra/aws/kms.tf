@@ -6,13 +6,15 @@ locals {
   kms_key_arn  = var.create_kms_key ? one(aws_kms_key.this[*].arn) : var.kms_key_arn
 
   # What the key's policy needs besides the account's own rights. A service that may not use the key loses what it should deliver, silently.
+  # A given key may take its policy from here. So nothing here may depend on a key, nor on what else it may encrypt: buckets, a given topic.
   key_statements = concat(
-    # SQS says in the encryption context which queue it is about; who may send there is in the queue's own policy. aws:SourceAccount and
-    # aws:SourceArn are not used: AWS's examples for EventBridge have neither, and where EventBridge does not send them every event is lost.
+    # SQS says in the encryption context which queue it is about; which of the two services may send there, and for whom, is in the queue's
+    # own policy. aws:SourceAccount and aws:SourceArn are not used: AWS's examples for EventBridge have neither, and where EventBridge does
+    # not send them every event is lost.
     [{
       Sid       = "EventsIntoQueue"
       Effect    = "Allow"
-      Principal = { Service = length(local.notification_buckets) > 0 ? ["events.amazonaws.com", "s3.amazonaws.com"] : ["events.amazonaws.com"] }
+      Principal = { Service = ["events.amazonaws.com", "s3.amazonaws.com"] }
       Action    = ["kms:Decrypt", "kms:GenerateDataKey"]
       # wildcard: in a key's policy it is this key
       Resource  = "*"
@@ -39,7 +41,7 @@ locals {
         ArnLike      = { "aws:SourceArn" = local.alarm_arns }
         StringEquals = { "aws:SourceAccount" = local.account }
       }
-    }] : s if local.create_alarm_topic],
+    }] : s if var.alarms],
   )
 }
 

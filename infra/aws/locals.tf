@@ -37,13 +37,14 @@ locals {
   special = { for b in local.source_buckets : b => contains(keys(var.buckets), b) ? var.buckets[b] : {
     create = false, kms_key_arn = null, account_id = null, manage_bucket_notification = null, noncurrent_days = 30, expire_delete_markers = true
   } }
-  created_buckets  = { for b, s in local.special : b => s if s.create }
+  created_buckets  = { for b, s in var.buckets : b => s if s.create } # with or without a route: a bucket outlives its last one
   foreign_buckets  = { for b, s in local.special : b => s if s.account_id != null }
   existing_buckets = { for b, s in local.special : b => s if !s.create && s.account_id == null }
 
   # Only these documents are ever written by the module.
   managed_notifications = {
-    for b, s in local.special : b => s if s.account_id == null && (s.manage_bucket_notification == null ? s.create : s.manage_bucket_notification)
+    for b, s in merge(local.special, local.created_buckets) : b => s
+    if s.account_id == null && (s.manage_bucket_notification == null ? s.create : s.manage_bucket_notification)
   }
 
   # Other accounts' EventBridge would need a bus and a role of theirs; S3 sends straight to a queue of another account.

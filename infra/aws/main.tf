@@ -81,7 +81,7 @@ resource "aws_lambda_event_source_mapping" "queue" {
 resource "aws_secretsmanager_secret" "token" {
   count = local.create_token_secret ? 1 : 0
 
-  name                    = "${var.name}/astro-api-token"
+  name_prefix             = "${var.name}/astro-api-token-" # a deleted secret's name is not free for days
   description             = "Astro API token of dagbucket"
   kms_key_id              = local.kms_key_arn
   recovery_window_in_days = 7

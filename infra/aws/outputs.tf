@@ -10,22 +10,26 @@ locals {
   # A bucket of this name that belongs to somebody else is refused.
   bucket_options = { for b, s in local.special : b => "--bucket ${b} --expected-bucket-owner ${coalesce(s.account_id, local.account)} --region ${local.region}" }
 
-  # Ours is what goes to our queue, under whatever Id; the rest of the document stays.
-  merge_filters = { for b, s in local.special : b => contains(keys(local.notification_buckets), b) ? join(" ", [
-    "--argjson ours '${local.notification_documents[b]}'",
-    "'(. // {}) | .QueueConfigurations = ([.QueueConfigurations[]? | select(.QueueArn != \"${aws_sqs_queue.events.arn}\")] + $ours)'",
-  ]) : "'(. // {}) | .EventBridgeConfiguration = {}'" }
+  # Ours is what goes to our queue, under whatever Id; the rest of the document stays. A document without queues stays as it is.
+  without_ours = "(. // {}) | if .QueueConfigurations then .QueueConfigurations |= map(select(.QueueArn != \"${aws_sqs_queue.events.arn}\")) else . end"
+
+  connect_filters = { for b, s in local.special : b => contains(keys(local.notification_buckets), b) ? join(" ", [
+    "--argjson ours '${local.notification_documents[b]}'", "'${local.without_ours} | .QueueConfigurations += $ours'",
+  ]) : "'${local.without_ours} | .EventBridgeConfiguration = {}'" }
+
+  # Every bucket whose document somebody else keeps; those of the module's own go with the module.
+  notification_commands = { for action in ["connect", "disconnect"] : action => {
+    for b, s in local.special : b => join(" ", [
+      "( current=\"$(aws s3api get-bucket-notification-configuration ${local.bucket_options[b]} --output json)\"",
+      "&& merged=\"$(printf '%s' \"$${current:-null}\" | jq -ce ${action == "connect" ? local.connect_filters[b] : "'${local.without_ours}'"})\"",
+      "&& aws s3api put-bucket-notification-configuration ${local.bucket_options[b]} --notification-configuration \"$merged\" )",
+    ]) if !contains(keys(local.managed_notifications), b)
+  } }
 
   fill_token_command = local.create_token_secret ? join(" ", [
     "( read -rsp 'Astro API token: ' token && [ -n \"$token\" ] && printf %s \"$token\" |",
     "aws secretsmanager put-secret-value --region ${local.region} --secret-id '${local.token_secret_arn}' --secret-string file:///dev/stdin )",
   ]) : null
-
-  connect_bucket_commands = { for b, s in local.special : b => join(" ", [
-    "( current=\"$(aws s3api get-bucket-notification-configuration ${local.bucket_options[b]} --output json)\"",
-    "&& merged=\"$(printf '%s' \"$${current:-null}\" | jq -ce ${local.merge_filters[b]})\"",
-    "&& aws s3api put-bucket-notification-configuration ${local.bucket_options[b]} --notification-configuration \"$merged\" )",
-  ]) if !contains(keys(local.managed_notifications), b) }
 
   first_run_command = "aws lambda invoke --region ${local.region} --function-name ${var.name} --cli-read-timeout 0 --payload fileb:///dev/stdin /dev/stdout <<< '{}'"
 }
@@ -97,7 +101,7 @@ output "alarm_topic_arn" {
 
 output "dashboard_url" {
   description = "Address of the dashboard; null without one."
-  value       = var.dashboard ? "https://${local.region}.console.aws.amazon.com/cloudwatch/home?region=${local.region}#dashboards/dashboard/${var.name}" : null
+  value       = var.dashboard ? "https://${local.region}.console.aws.amazon.com/cloudwatch/home?region=${local.region}#dashboards/dashboard/${aws_cloudwatch_dashboard.this[0].dashboard_name}" : null
 }
 
 output "kms_key_arn" {
@@ -106,13 +110,13 @@ output "kms_key_arn" {
 }
 
 output "kms_key_policy_statements" {
-  description = "JSON of the statements that the policy of a given kms_key_arn needs; null if there is none or the module made the key."
-  value       = var.create_kms_key || var.kms_key_arn == null ? null : jsonencode(local.key_statements)
+  description = "JSON of the statements that the policy of a given kms_key_arn needs before the first apply; it depends on no key. null if the module made the key."
+  value       = var.create_kms_key ? null : jsonencode(local.key_statements)
 }
 
 output "next_commands" {
   description = "Bash commands to run after the first apply, in this order: store the token, connect this account's buckets, run every route once."
-  value       = concat(local.fill_token_command[*], [for b, c in local.connect_bucket_commands : c if local.special[b].account_id == null], [local.first_run_command])
+  value       = concat(local.fill_token_command[*], [for b, c in local.notification_commands.connect : c if local.special[b].account_id == null], [local.first_run_command])
 }
 
 output "fill_token_command" {
@@ -126,13 +130,18 @@ output "first_run_command" {
 }
 
 output "redrive_command" {
-  description = "Bash command that sends the dead letters to the function again, once the cause is repaired."
+  description = "Bash command that sends the dead letters to the function again, once the cause is repaired. With a customer-managed key whoever runs it needs kms:Decrypt and kms:GenerateDataKey on it."
   value       = "aws sqs start-message-move-task --region ${local.region} --source-arn ${aws_sqs_queue.dead_letters.arn}"
 }
 
 output "connect_bucket_commands" {
   description = "Bash commands, by bucket, that add the module's entry to the notification document of a bucket it does not manage, and keep all others."
-  value       = local.connect_bucket_commands
+  value       = local.notification_commands.connect
+}
+
+output "disconnect_bucket_commands" {
+  description = "Bash commands, by bucket, that remove the module's entries from that document again: before destroy, a new name, or the end of the bucket's last route."
+  value       = local.notification_commands.disconnect
 }
 
 output "other_account_bucket_policies" {

@@ -9,6 +9,9 @@ resource "aws_s3_bucket" "state" {
   bucket        = local.state_bucket
   force_destroy = false
   tags          = var.tags
+
+  # S3 refuses to delete a bucket that is not empty. Destroyed after it, the key outlives such a bucket, and its objects stay readable.
+  depends_on = [aws_kms_key.this]
 }
 
 resource "aws_s3_bucket_public_access_block" "state" {
@@ -120,6 +123,14 @@ resource "aws_s3_bucket" "dags" {
   bucket        = each.key
   force_destroy = false
   tags          = var.tags
+
+  # Users' files are in it. S3 would keep the bucket, but what protects it would be gone by then: the plan refuses first.
+  lifecycle {
+    prevent_destroy = true
+  }
+
+  # As for the state: what stays must stay readable.
+  depends_on = [aws_kms_key.this]
 }
 
 resource "aws_s3_bucket_public_access_block" "dags" {

@@ -115,6 +115,11 @@ variable "routes" {
   }
 
   validation {
+    condition     = alltrue(flatten([for r in var.routes : [for s in r.sources : !can(regex("[^\\x{20}-\\x{7e}\\x{a0}-\\x{ff}]", s.url))]]))
+    error_message = "A source's url has a character beyond Latin-1 (U+00FF) or a control character, which no policy of IAM may contain: rename the prefix, best with letters, digits, dashes and slashes alone."
+  }
+
+  validation {
     condition = alltrue([for r in var.routes :
       length(distinct([for s in r.sources : "${s.url} ${s.mount == null ? "" : trimsuffix(s.mount, "/")}"])) == length(r.sources)
     ])
@@ -235,15 +240,16 @@ variable "routes" {
 }
 
 # Only what is special about a bucket:
-#   create                       the module makes the bucket: private, encrypted, versioned
+#   create                       the module makes the bucket: private, encrypted, versioned; it may have no route, so that it outlives its last one
 #   kms_key_arn                  customer-managed key of the bucket (existing: the function may decrypt with it; created: it is encrypted with it)
 #   account_id                   the bucket belongs to this other account
 #   manage_bucket_notification   null: same as create. For an existing bucket true REPLACES its notification document, with everybody's entries in it.
+#                                Back to false (or destroy) leaves an empty document, EventBridge off: run the connect command right after.
 #   noncurrent_days              created buckets: older versions are deleted after so many days
 #   expire_delete_markers        created buckets: delete markers go when no version is left behind them; many of them make listing slow
 # The keys must be known when planning; the ARNs need not be.
 variable "buckets" {
-  description = "What is special about source buckets, by name; one that is not in the map exists in this account and is left as it is."
+  description = "What is special about source buckets, by name; one that is not in the map exists in this account and is left as it is. Those with create may have no route."
   type = map(object({
     create                     = optional(bool, false)
     kms_key_arn                = optional(string)
@@ -256,10 +262,10 @@ variable "buckets" {
   nullable = false
 
   validation {
-    condition = alltrue([for name, b in var.buckets : contains(
+    condition = alltrue([for name, b in var.buckets : b.create || contains(
       flatten([for r in var.routes : [for s in r.sources : split("/", trimprefix(s.url, "s3://"))[0]]]), name,
     )])
-    error_message = "A bucket in buckets is the source of no route: correct its name, or remove it (${join(", ", keys(var.buckets))})."
+    error_message = "A bucket in buckets is the source of no route, and not one to create: correct its name, or remove it (${join(", ", keys(var.buckets))})."
   }
 
   validation {
@@ -267,6 +273,11 @@ variable "buckets" {
       can(regex("^[a-z0-9][a-z0-9-]{1,61}[a-z0-9]$", name)) && !can(regex("^(xn--|sthree-|amzn-s3-demo-)|(-s3alias|--ol-s3|--x-s3|--table-s3)$", name))
     )])
     error_message = "A bucket to create has a name that S3 or TLS does not take: use 3 to 63 lower-case letters, digits and dashes, no dots."
+  }
+
+  validation {
+    condition     = alltrue([for name, b in var.buckets : name != local.state_bucket])
+    error_message = "buckets names the state bucket (${local.state_bucket}), which the module makes anyway: remove it there, or set state_bucket_name to another."
   }
 
   validation {
@@ -344,7 +355,7 @@ variable "astro_api_url" {
 }
 
 variable "trigger" {
-  description = "How a bucket of this account tells of changes: eventbridge, or notification (straight from the bucket to the queue)."
+  description = "How a bucket of this account tells of changes: eventbridge, or notification (straight from the bucket to the queue). EventBridge gets all events of the bucket, whatever the prefix, at about 1 $ a million: use notification for a busy one."
   type        = string
   default     = "eventbridge"
   nullable    = false
@@ -356,7 +367,7 @@ variable "trigger" {
 }
 
 variable "check_buckets" {
-  description = "Whether planning looks if the existing buckets of this account lie in this region. Set false for a bucket that the same apply creates outside the module."
+  description = "Whether planning looks if the existing buckets of this account lie in this region. AWS answers 301 (moved permanently) for a bucket of another region. Set false for a bucket that the same apply creates outside the module."
   type        = bool
   default     = true
   nullable    = false
@@ -376,7 +387,7 @@ variable "zip_file" {
     condition = var.zip_s3 != null || fileexists(
       coalesce(var.zip_file, "${path.module}/../../build/lambda-${var.architecture == "x86_64" ? "amd64" : "arm64"}.zip")
     )
-    error_message = "The function's zip is not there: build it with make package, or set zip_file to its path, or zip_s3 to its place in S3."
+    error_message = "The function's zip is not there, and plan, apply and destroy all need it: build it with make package, set zip_file to its path, or set zip_s3 to its place in S3, which needs no local file."
   }
 }
 
@@ -422,7 +433,7 @@ variable "memory_size" {
 }
 
 variable "timeout" {
-  description = "The function's time-out in seconds: at least two minutes more than the longest max_wait (default 3m), at most 900."
+  description = "The function's time-out in seconds: at least two minutes more than the longest max_wait (default 3m), at most 900. An invocation works on two routes at a time and may have all of them: use 900 for many."
   type        = number
   default     = 300
   nullable    = false
@@ -519,6 +530,18 @@ variable "create_kms_key" {
   nullable    = false
 }
 
+variable "former_kms_key_arns" {
+  description = "ARNs of customer-managed keys with which older objects, messages or the secret are still encrypted: the function may go on decrypting with them."
+  type        = list(string)
+  default     = []
+  nullable    = false
+
+  validation {
+    condition     = alltrue([for k in var.former_kms_key_arns : can(regex("^arn:aws[a-z-]*:kms:[a-z0-9-]+:[0-9]{12}:key/[A-Za-z0-9-]+$", k))])
+    error_message = "former_kms_key_arns holds something that is not the ARN of a key: write arn:aws:kms:REGION:ACCOUNT:key/ID; an alias cannot be allowed in a policy."
+  }
+}
+
 variable "state_bucket_name" {
   description = "Name of the state bucket, which is always created. null: NAME-state-ACCOUNT-REGION."
   type        = string
@@ -580,7 +603,7 @@ variable "max_concurrency" {
 }
 
 variable "reconcile_schedule" {
-  description = "How often the function looks at every source even without an event: rate(…) of at most 12 hours, or cron(…)."
+  description = "How often the function looks at every source even without an event: rate(…) of at most 12 hours, or cron(…). If cron(…) runs more rarely than once a day, set alarm_per_route = false."
   type        = string
   default     = "rate(5 minutes)"
   nullable    = false
@@ -628,6 +651,11 @@ variable "alarm_topic_arn" {
   validation {
     condition     = var.alarm_topic_arn == null ? true : can(regex("^arn:aws[a-z-]*:sns:[a-z0-9-]+:[0-9]{12}:[A-Za-z0-9_-]{1,256}$", var.alarm_topic_arn))
     error_message = "alarm_topic_arn is not the ARN of a standard topic: write arn:aws:sns:REGION:ACCOUNT:NAME; CloudWatch sends to no FIFO topic."
+  }
+
+  validation {
+    condition     = var.alarm_topic_arn == null ? true : try(split(":", var.alarm_topic_arn)[3], local.region) == local.region
+    error_message = "alarm_topic_arn lies in another region than the alarms (${local.region}), and CloudWatch sends to topics of its own region only: use a topic there."
   }
 }
 

@@ -3,8 +3,9 @@ terraform {
 
   required_providers {
     aws = {
-      source  = "hashicorp/aws"
-      version = ">= 6.0, < 7.0"
+      source = "hashicorp/aws"
+      # 6.22 to 6.39 want to change the encryption of each bucket at every plan.
+      version = ">= 6.40, < 7.0"
     }
   }
 }

@@ -69,7 +69,7 @@ run "configuration" {
         name       = "prod"
         sources    = [{ url = "s3://acme-dags/dags/" }]
         deployment = "clmh57jtm000008lb58fe2wmv"
-        token      = "aws-sm:arn:aws:secretsmanager:eu-west-1:123456789012:secret:dagbucket/astro-api-token-AbCdEf"
+        token      = "aws-sm:arn:aws:secretsmanager:eu-west-1:123456789012:secret:dagbucket/astro-api-token-20261125103439000000000001-AbCdEf"
       }]
     }
     error_message = "The file has keys that nobody set, or lacks some."
@@ -197,8 +197,13 @@ run "state" {
   }
 
   assert {
-    condition     = length(aws_kms_key.this) == 0 && output.kms_key_arn == null && output.kms_key_policy_statements == null
+    condition     = length(aws_kms_key.this) == 0 && output.kms_key_arn == null
     error_message = "There is a key that nobody asked for."
+  }
+
+  assert {
+    condition     = [for s in jsondecode(output.kms_key_policy_statements) : s.Sid] == ["EventsIntoQueue", "Logs", "AlarmsIntoTopic"]
+    error_message = "A key that is given later has nothing that its policy can be written from before."
   }
 }
 
@@ -226,6 +231,20 @@ run "existing_bucket_is_untouched" {
     error_message = "There is no command that connects the bucket."
   }
 
+  # As after trigger = "notification": S3 checks every entry at each write, also those of a queue that will be gone.
+  assert {
+    condition     = strcontains(output.connect_bucket_commands["acme-dags"], "map(select(.QueueArn != \"arn:aws:sqs:eu-west-1:123456789012:dagbucket\"))")
+    error_message = "Entries for the queue stay where EventBridge tells everything already."
+  }
+
+  assert {
+    condition = keys(output.disconnect_bucket_commands) == ["acme-dags"] && (
+      strcontains(output.disconnect_bucket_commands["acme-dags"], "map(select(.QueueArn != \"arn:aws:sqs:eu-west-1:123456789012:dagbucket\"))") &&
+      !strcontains(output.disconnect_bucket_commands["acme-dags"], "EventBridgeConfiguration")
+    )
+    error_message = "The command that disconnects the bucket does not remove our entries, or turns EventBridge off for others."
+  }
+
   assert {
     condition     = length(output.other_account_bucket_policies) == 0 && length(output.created_buckets) == 0
     error_message = "A bucket of another account, or a created one, is out of place."
@@ -236,8 +255,8 @@ run "secret" {
   command = plan
 
   assert {
-    condition     = aws_secretsmanager_secret.token[0].name == "dagbucket/astro-api-token" && aws_secretsmanager_secret.token[0].kms_key_id == null
-    error_message = "The token's secret is not created."
+    condition     = aws_secretsmanager_secret.token[0].name_prefix == "dagbucket/astro-api-token-" && aws_secretsmanager_secret.token[0].kms_key_id == null
+    error_message = "The token's secret is not created, or under a name that stays blocked when it is deleted."
   }
 
   assert {
@@ -264,6 +283,11 @@ run "alarms" {
   assert {
     condition     = aws_cloudwatch_metric_alarm.this["dead-letters"].dimensions == tomap({ QueueName = "dagbucket-dead-letters" }) && aws_cloudwatch_metric_alarm.this["dead-letters"].threshold == 0
     error_message = "The first dead letter raises no alarm."
+  }
+
+  assert {
+    condition     = { for name, a in aws_cloudwatch_metric_alarm.this : name => a.treat_missing_data if a.treat_missing_data != "notBreaching" } == { dead-letters = "ignore" }
+    error_message = "SQS stops to measure an untouched queue: the alarm would end although the dead letters are there."
   }
 
   assert {

@@ -31,7 +31,7 @@ run "statements" {
       { Sid = "ReadConfiguration", Effect = "Allow", Action = "s3:GetObject", Resource = "arn:aws:s3:::dagbucket-state-123456789012-eu-west-1/dagbucket.yaml" },
       { Sid = "TakeEvents", Effect = "Allow", Action = ["sqs:DeleteMessage", "sqs:GetQueueAttributes", "sqs:ReceiveMessage"], Resource = "arn:aws:sqs:eu-west-1:123456789012:dagbucket" },
       { Sid = "WriteLogs", Effect = "Allow", Action = ["logs:CreateLogStream", "logs:PutLogEvents"], Resource = "arn:aws:logs:eu-west-1:123456789012:log-group:/aws/lambda/dagbucket:*" },
-      { Sid = "ReadTokens", Effect = "Allow", Action = "secretsmanager:GetSecretValue", Resource = ["arn:aws:secretsmanager:eu-west-1:123456789012:secret:dagbucket/astro-api-token-AbCdEf"] },
+      { Sid = "ReadTokens", Effect = "Allow", Action = "secretsmanager:GetSecretValue", Resource = ["arn:aws:secretsmanager:eu-west-1:123456789012:secret:dagbucket/astro-api-token-20261125103439000000000001-AbCdEf"] },
     ]
     error_message = "The role may do more or less than the code does."
   }
@@ -49,6 +49,21 @@ run "statements" {
   assert {
     condition     = keys(aws_cloudwatch_event_rule.objects) == ["acme-dags/1", "acme-dev/1", "ml-team/1"] && jsondecode(aws_cloudwatch_event_rule.objects["acme-dags/1"].event_pattern).detail.object.key == [{ prefix = "dags/" }]
     error_message = "A prefix inside another one brings events twice."
+  }
+}
+
+# An account has them once, in whatever region they were made.
+run "names_of_the_whole_account" {
+  command = plan
+
+  assert {
+    condition     = aws_iam_role.function.name == "dagbucket-eu-west-1"
+    error_message = "Two regions of an account would have a role of the same name."
+  }
+
+  assert {
+    condition     = aws_cloudwatch_dashboard.this[0].dashboard_name == "dagbucket-eu-west-1" && endswith(output.dashboard_url, "#dashboards/dashboard/dagbucket-eu-west-1")
+    error_message = "Two regions of an account would overwrite each other's dashboard, or its address is wrong."
   }
 }
 
@@ -166,7 +181,7 @@ run "longest_names" {
   }
 
   assert {
-    condition     = length(aws_s3_bucket.state.bucket) <= 63 && length(aws_iam_role.function.name) <= 64 && length(aws_lambda_function.this.function_name) <= 64 && length(aws_sqs_queue.dead_letters.name) <= 80
+    condition     = length(aws_s3_bucket.state.bucket) <= 63 && length(aws_iam_role.function.name) <= 64 - length("ap-southeast-99") + length("eu-west-1") && length(aws_lambda_function.this.function_name) <= 64 && length(aws_sqs_queue.dead_letters.name) <= 80
     error_message = "A name is longer than AWS takes."
   }
 

@@ -129,6 +129,11 @@ run "notification" {
     condition     = length(regexall("\"Name\":\"prefix\"", output.connect_bucket_commands["acme-dags"])) == 2 && strcontains(output.connect_bucket_commands["acme-dags"], "b'\\''s/")
     error_message = "The prefixes overlap, which S3 refuses, or are not quoted for the shell."
   }
+
+  assert {
+    condition     = strcontains(output.disconnect_bucket_commands["acme-dags"], "map(select(.QueueArn !=") && !strcontains(output.disconnect_bucket_commands["acme-dags"], "$ours")
+    error_message = "The command that disconnects the bucket leaves entries, or adds some."
+  }
 }
 
 run "created_bucket" {
@@ -180,7 +185,7 @@ run "created_bucket" {
   }
 
   assert {
-    condition     = length(data.aws_s3_bucket.existing) == 0 && length(output.connect_bucket_commands) == 0
+    condition     = length(data.aws_s3_bucket.existing) == 0 && length(output.connect_bucket_commands) + length(output.disconnect_bucket_commands) == 0
     error_message = "A bucket that is not there yet is looked at, or is to be connected by hand."
   }
 }
@@ -204,6 +209,71 @@ run "created_bucket_by_notification" {
   assert {
     condition     = one([for r in aws_s3_bucket_lifecycle_configuration.dags["acme-dags"].rule : r if r.id == "delete-markers"]).status == "Disabled"
     error_message = "Delete markers go although they should stay."
+  }
+}
+
+# Its last route is gone, or not there yet: the bucket is kept as it was, and nobody reads it.
+run "created_bucket_without_a_route" {
+  command = plan
+
+  variables {
+    create_kms_key = true
+    buckets = {
+      acme-kept = { create = true }
+      acme-mute = { create = true, manage_bucket_notification = false }
+    }
+  }
+
+  assert {
+    condition = alltrue([for names in [
+      keys(aws_s3_bucket.dags), keys(aws_s3_bucket_policy.dags), keys(aws_s3_bucket_public_access_block.dags), keys(aws_s3_bucket_versioning.dags),
+      keys(aws_s3_bucket_ownership_controls.dags), keys(aws_s3_bucket_lifecycle_configuration.dags), keys(aws_s3_bucket_server_side_encryption_configuration.dags),
+    ] : names == ["acme-kept", "acme-mute"]])
+    error_message = "A bucket, or what protects it, goes with its last route."
+  }
+
+  assert {
+    condition     = keys(aws_s3_bucket_notification.managed) == ["acme-kept"] && keys(output.connect_bucket_commands) == ["acme-dags"]
+    error_message = "The document of the bucket is changed, or the bucket is to be connected."
+  }
+
+  assert {
+    condition     = keys(aws_cloudwatch_event_rule.objects) == ["acme-dags/1"] && !strcontains(aws_iam_role_policy.function.policy, "acme-kept") && !strcontains(aws_iam_role_policy.function.policy, "SourceKeys")
+    error_message = "Rules or rights are left that no route needs."
+  }
+}
+
+run "created_bucket_without_a_route_by_notification" {
+  command = plan
+
+  variables {
+    trigger = "notification"
+    buckets = { acme-kept = { create = true } }
+  }
+
+  assert {
+    condition     = length(aws_s3_bucket_notification.managed["acme-kept"].queue) == 0 && aws_s3_bucket_notification.managed["acme-kept"].eventbridge == false
+    error_message = "The bucket tells of changes that no route reads."
+  }
+
+  assert {
+    condition     = !strcontains(aws_sqs_queue_policy.events.policy, "acme-kept")
+    error_message = "The bucket may send to the queue although no route reads it."
+  }
+}
+
+# Such settings are in no plan: the text of the configuration must do.
+run "what_destroy_must_not_take" {
+  command = plan
+
+  assert {
+    condition     = aws_s3_bucket.state.force_destroy == false && length(regexall("resource \"aws_s3_bucket\" \"(state|dags)\" \\{\n(  .*\n|\n)*  depends_on = \\[aws_kms_key.this\\]\n\\}", file("storage.tf"))) == 2
+    error_message = "The key would be deleted before buckets that are not empty, and so stay."
+  }
+
+  assert {
+    condition     = alltrue([for b in aws_s3_bucket.dags : b.force_destroy == false]) && length(regexall("resource \"aws_s3_bucket\" \"dags\" \\{\n(  .*\n|\n)*    prevent_destroy = true\n  \\}\n(  .*\n|\n)*\\}", file("storage.tf"))) == 1
+    error_message = "A plan may destroy a bucket with the files of users."
   }
 }
 
@@ -257,17 +327,17 @@ run "other_account" {
     condition = jsondecode(output.other_account_bucket_policies["acme-dags"]) == {
       bucket_policy_statements = [
         {
-          Sid       = "DagbucketList", Effect = "Allow", Principal = { AWS = "arn:aws:iam::123456789012:role/dagbucket" }
+          Sid       = "DagbucketList", Effect = "Allow", Principal = { AWS = "arn:aws:iam::123456789012:role/dagbucket-eu-west-1" }
           Action    = "s3:ListBucket", Resource = "arn:aws:s3:::acme-dags"
           Condition = { StringLike = { "s3:prefix" = ["dags/*"] } }
         },
         {
-          Sid    = "DagbucketRead", Effect = "Allow", Principal = { AWS = "arn:aws:iam::123456789012:role/dagbucket" }
+          Sid    = "DagbucketRead", Effect = "Allow", Principal = { AWS = "arn:aws:iam::123456789012:role/dagbucket-eu-west-1" }
           Action = "s3:GetObject", Resource = ["arn:aws:s3:::acme-dags/dags/*"]
         },
       ]
       key_policy_statements = [{
-        Sid       = "DagbucketDecrypt", Effect = "Allow", Principal = { AWS = "arn:aws:iam::123456789012:role/dagbucket" }
+        Sid       = "DagbucketDecrypt", Effect = "Allow", Principal = { AWS = "arn:aws:iam::123456789012:role/dagbucket-eu-west-1" }
         Action    = "kms:Decrypt", Resource = "*"
         Condition = { StringEquals = { "kms:ViaService" = "s3.eu-west-1.amazonaws.com" } }
       }]
@@ -356,6 +426,41 @@ run "created_key" {
   assert {
     condition     = output.kms_key_policy_statements == null
     error_message = "The module wrote the key's policy itself."
+  }
+}
+
+# Both triggers use the key: it may change without the key's policy.
+run "created_key_with_eventbridge" {
+  command = plan
+
+  variables {
+    create_kms_key = true
+  }
+
+  assert {
+    condition     = jsondecode(aws_kms_key.this[0].policy).Statement[1].Principal == { Service = ["events.amazonaws.com", "s3.amazonaws.com"] }
+    error_message = "With a changed trigger the events would be lost until the key's policy is changed too."
+  }
+}
+
+run "former_keys" {
+  command = plan
+
+  variables {
+    former_kms_key_arns = ["arn:aws:kms:eu-west-1:123456789012:key/11111111-2222-3333-4444-555555555555"]
+  }
+
+  assert {
+    condition = [for s in jsondecode(aws_iam_role_policy.function.policy).Statement : s if can(regex("Key", s.Sid))] == [{
+      Sid       = "FormerKeys", Effect = "Allow", Action = ["kms:Decrypt"], Resource = ["arn:aws:kms:eu-west-1:123456789012:key/11111111-2222-3333-4444-555555555555"]
+      Condition = { StringEquals = { "kms:ViaService" = ["s3.eu-west-1.amazonaws.com", "secretsmanager.eu-west-1.amazonaws.com", "sqs.eu-west-1.amazonaws.com"] } }
+    }]
+    error_message = "What was encrypted with the former key cannot be read any more, or the key can be used for more."
+  }
+
+  assert {
+    condition     = aws_sqs_queue.events.kms_master_key_id == null && aws_secretsmanager_secret.token[0].kms_key_id == null
+    error_message = "Something new is encrypted with the former key."
   }
 }
 
@@ -521,6 +626,12 @@ run "given_topic" {
   assert {
     condition     = length(aws_sns_topic.alarms) == 0 && alltrue([for a in values(aws_cloudwatch_metric_alarm.this) : a.alarm_actions == toset(["arn:aws:sns:eu-west-1:123456789012:ops"])])
     error_message = "Alarms do not go to the given topic."
+  }
+
+  # It may be encrypted with the same key.
+  assert {
+    condition     = [for s in jsondecode(output.kms_key_policy_statements) : s.Sid] == ["EventsIntoQueue", "Logs", "AlarmsIntoTopic"]
+    error_message = "Alarms cannot use the key of the given topic."
   }
 }
 

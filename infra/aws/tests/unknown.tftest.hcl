@@ -28,3 +28,22 @@ run "nothing_is_known_but_names" {
     error_message = "Something that is counted or named depends on an ARN."
   }
 }
+
+# One configuration may have the key, its policy from the module, and the module with the key: neither a cycle nor a second apply.
+run "the_policy_of_a_key_that_is_given" {
+  command = plan
+
+  module {
+    source = "./tests/own_key"
+  }
+
+  assert {
+    condition     = [for s in jsondecode(output.key_policy).Statement : s.Sid] == ["Account", "EventsIntoQueue", "Logs", "AlarmsIntoTopic"]
+    error_message = "The key's policy is not known before the first apply, when CloudWatch Logs needs it already."
+  }
+
+  assert {
+    condition     = jsondecode(output.key_policy).Statement[2].Condition == { ArnEquals = { "kms:EncryptionContext:aws:logs:arn" = "arn:aws:logs:eu-west-1:123456789012:log-group:/aws/lambda/dagbucket" } }
+    error_message = "The key's policy does not name the log group."
+  }
+}

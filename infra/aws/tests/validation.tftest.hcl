@@ -194,6 +194,26 @@ run "prefix_with_pattern" {
   expect_failures = [var.routes]
 }
 
+run "prefix_beyond_latin_1" {
+  command = plan
+
+  variables {
+    routes = [{ name = "prod", sources = [{ url = "s3://acme-dags/датасеты/" }], deployment = "clmh57jtm000008lb58fe2wmv" }]
+  }
+
+  expect_failures = [var.routes]
+}
+
+run "prefix_with_a_control_character" {
+  command = plan
+
+  variables {
+    routes = [{ name = "prod", sources = [{ url = "s3://acme-dags/a\u0085b/" }], deployment = "clmh57jtm000008lb58fe2wmv" }]
+  }
+
+  expect_failures = [var.routes]
+}
+
 run "same_source_twice" {
   command = plan
 
@@ -499,7 +519,17 @@ run "bucket_of_no_route" {
   command = plan
 
   variables {
-    buckets = { acme-dag = { create = true } }
+    buckets = { acme-other = { noncurrent_days = 60 } }
+  }
+
+  expect_failures = [var.buckets]
+}
+
+run "state_bucket_to_create" {
+  command = plan
+
+  variables {
+    buckets = { dagbucket-state-123456789012-eu-west-1 = { create = true } }
   }
 
   expect_failures = [var.buckets]
@@ -810,6 +840,16 @@ run "two_keys" {
   expect_failures = [var.kms_key_arn]
 }
 
+run "former_key_alias" {
+  command = plan
+
+  variables {
+    former_kms_key_arns = ["arn:aws:kms:eu-west-1:123456789012:alias/dags"]
+  }
+
+  expect_failures = [var.former_kms_key_arns]
+}
+
 run "state_bucket_name" {
   command = plan
 
@@ -925,6 +965,16 @@ run "topic_is_fifo" {
 
   variables {
     alarm_topic_arn = "arn:aws:sns:eu-west-1:123456789012:ops.fifo"
+  }
+
+  expect_failures = [var.alarm_topic_arn]
+}
+
+run "topic_of_another_region" {
+  command = plan
+
+  variables {
+    alarm_topic_arn = "arn:aws:sns:eu-central-1:123456789012:ops"
   }
 
   expect_failures = [var.alarm_topic_arn]

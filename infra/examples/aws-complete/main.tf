@@ -4,7 +4,7 @@ terraform {
   required_providers {
     aws = {
       source  = "hashicorp/aws"
-      version = ">= 6.0, < 7.0"
+      version = ">= 6.40, < 7.0"
     }
   }
 }
@@ -83,10 +83,12 @@ module "dagbucket" {
   permissions_boundary_arn = "arn:aws:iam::123456789012:policy/boundary"
   log_retention_days       = 90
 
-  # Or kms_key_arn, and add what the output kms_key_policy_statements prints to its policy.
-  create_kms_key    = true
-  kms_key_arn       = null
-  state_bucket_name = "acme-dagbucket-state"
+  # Or kms_key_arn, whose policy needs what the output kms_key_policy_statements prints before the first apply. After a change the former
+  # key stays in former_kms_key_arns until nothing is encrypted with it any more.
+  create_kms_key      = true
+  kms_key_arn         = null
+  former_kms_key_arns = []
+  state_bucket_name   = "acme-dagbucket-state"
 
   queue_visibility_timeout = 3600
   batch_size               = 1000

@@ -4,7 +4,7 @@ terraform {
   required_providers {
     aws = {
       source  = "hashicorp/aws"
-      version = ">= 6.0, < 7.0"
+      version = ">= 6.40, < 7.0"
     }
   }
 }
@@ -42,5 +42,5 @@ module "dagbucket" {
 resource "aws_secretsmanager_secret" "token" {
   for_each = toset(["dev", "prod"])
 
-  name = "astro/${each.value}"
+  name_prefix = "astro/${each.value}-" # a deleted secret's name is not free for days
 }

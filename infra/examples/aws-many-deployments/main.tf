@@ -4,7 +4,7 @@ terraform {
   required_providers {
     aws = {
       source  = "hashicorp/aws"
-      version = ">= 6.0, < 7.0"
+      version = ">= 6.40, < 7.0"
     }
   }
 }
@@ -18,10 +18,12 @@ locals {
   teams = { for i in range(1, 41) : format("team-%02d", i) => format("clmh57jtm000008lb58fe2t%02d", i) }
 }
 
-# One module, one function, one queue; as many runs at once as there are teams.
+# One module, one function, one queue. Events of different teams may come to different invocations, as many at once as there are teams; the
+# schedule is one message, whose invocation looks at all teams, two at a time. Hence the longest time-out there is.
 module "dagbucket" {
   source   = "../../aws"
   zip_file = var.zip_file
+  timeout  = 900
   routes = [for team, deployment in local.teams : {
     name       = team
     sources    = [{ url = "s3://acme-dags/${team}/" }]

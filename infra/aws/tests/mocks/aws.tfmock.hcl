@@ -38,7 +38,7 @@ mock_data "aws_s3_bucket" {
 }
 
 mock_resource "aws_cloudwatch_dashboard" {
-  defaults = { dashboard_arn = "arn:aws:cloudwatch::123456789012:dashboard/dagbucket" }
+  defaults = { dashboard_arn = "arn:aws:cloudwatch::123456789012:dashboard/dagbucket-eu-west-1" }
 }
 
 mock_resource "aws_cloudwatch_event_rule" {
@@ -55,8 +55,8 @@ mock_resource "aws_cloudwatch_metric_alarm" {
 
 mock_resource "aws_iam_role" {
   defaults = {
-    arn       = "arn:aws:iam::123456789012:role/dagbucket"
-    id        = "dagbucket"
+    arn       = "arn:aws:iam::123456789012:role/dagbucket-eu-west-1"
+    id        = "dagbucket-eu-west-1"
     unique_id = "AROADBQP57FF2AEXAMPLE"
   }
 }
@@ -98,8 +98,8 @@ mock_resource "aws_s3_bucket" {
 
 mock_resource "aws_secretsmanager_secret" {
   defaults = {
-    arn = "arn:aws:secretsmanager:eu-west-1:123456789012:secret:dagbucket/astro-api-token-AbCdEf"
-    id  = "arn:aws:secretsmanager:eu-west-1:123456789012:secret:dagbucket/astro-api-token-AbCdEf"
+    arn = "arn:aws:secretsmanager:eu-west-1:123456789012:secret:dagbucket/astro-api-token-20261125103439000000000001-AbCdEf"
+    id  = "arn:aws:secretsmanager:eu-west-1:123456789012:secret:dagbucket/astro-api-token-20261125103439000000000001-AbCdEf"
   }
 }
 

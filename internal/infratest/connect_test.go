@@ -47,7 +47,7 @@ func TestConnectingABucketKeepsWhatIsThere(t *testing.T) {
 		for _, name := range slices.Sorted(maps.Keys(commands)) {
 			command := commands[name].(string)
 			kind := "eventbridge"
-			if strings.Contains(command, "QueueConfigurations") {
+			if strings.Contains(command, "--argjson ours") {
 				kind = "notification"
 			}
 			if ran[kind]++; ran[kind] > 8 { // they differ in names alone
@@ -115,6 +115,43 @@ func (c connected) requireKept(before string, after map[string]any) {
 			require.Contains(c.t, after[kind], e)
 		}
 	}
+}
+
+// TestDisconnectingABucketKeepsWhatIsThere: the command takes back what connecting added, whichever way events took, and nothing else. Connecting
+// a bucket anew, after the way of its events has changed, takes the old entry back too: S3 would refuse a document with a queue that takes nothing.
+func TestDisconnectingABucketKeepsWhatIsThere(t *testing.T) {
+	bin := t.TempDir()
+	require.NoError(t, os.WriteFile(filepath.Join(bin, "aws"), []byte(awsCommand), 0o755))
+	ran := 0
+	for _, i := range installations(t) {
+		commands, _ := i.outputs["disconnect_bucket_commands"].(map[string]any)
+		connect, _ := i.outputs["connect_bucket_commands"].(map[string]any)
+		queue, _ := i.outputs["queue_arn"].(string)
+		for _, name := range slices.Sorted(maps.Keys(commands)) {
+			if ran++; ran > 8 {
+				continue
+			}
+			ours := strings.Replace(others, `"QueueConfigurations": [`, `"QueueConfigurations": [{"Id": "old", "QueueArn": "`+queue+`", "Events": ["s3:ObjectCreated:*"]}, `, 1)
+			for _, before := range []string{others, ours} {
+				for _, command := range []string{commands[name].(string), connect[name].(string)} {
+					c := connected{t, bin, filepath.Join(t.TempDir(), "document"), command}
+					require.NoError(t, os.WriteFile(c.document, []byte(before), 0o644))
+					require.NoError(t, c.run())
+					after := c.read()
+					c.requireKept(others, after)
+					if command == commands[name] {
+						var theirs map[string]any
+						require.NoError(t, json.Unmarshal([]byte(others), &theirs))
+						require.Equal(t, theirs, after)
+					}
+					for _, e := range after["QueueConfigurations"].([]any) {
+						require.NotEqual(t, "old", e.(map[string]any)["Id"])
+					}
+				}
+			}
+		}
+	}
+	require.NotZero(t, ran)
 }
 
 // TestCommandsAreBash: what people are told to run can be run.

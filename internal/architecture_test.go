@@ -54,7 +54,7 @@ var table = []rule{
 	{"internal/deployer", "internal/state internal/selection internal/bundle internal/pysyntax internal/bucket golang.org/x/sync", edges},
 	{"internal/statuspage", "internal/state", edges},
 	{"internal/state", "internal/bundle internal/bucket github.com/klauspost/compress", edges},
-	{"internal/selection", "internal/bucket github.com/bmatcuk/doublestar/v4 github.com/dlclark/regexp2", edges},
+	{"internal/selection", "internal/bucket github.com/bmatcuk/doublestar/v4", edges},
 	{"internal/bundle", "github.com/klauspost/compress", edges},
 	{"internal/pysyntax/compile", "internal/pysyntax", "net/http"},
 	{"internal/pysyntax/updateruff", "internal/pysyntax internal/pysyntax/meter github.com/klauspost/compress", "net/http"},

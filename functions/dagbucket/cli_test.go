@@ -19,6 +19,9 @@ import (
 	"github.com/dagbucket/dagbucket/internal/astro/astrotest"
 )
 
+// testCache holds the syntax checker's machine code for tests, so that it is made once: see the Makefile.
+const testCache = "../../build/pysyntax/test"
+
 // setup is a route over two local directories, and a stand-in for Astro.
 type setup struct {
 	t      *testing.T
@@ -52,7 +55,7 @@ func (s *setup) write(name, content string) {
 func (s *setup) run(args ...string) (code int, stdout, stderr string) {
 	s.t.Helper()
 	var out, errs bytes.Buffer
-	code = run(context.Background(), args, &console{env: func(name string) string { return s.env[name] }, out: &out, err: &errs})
+	code = run(context.Background(), args, &console{env: func(name string) string { return s.env[name] }, out: &out, err: &errs, cache: testCache})
 	s.requireNoSecret(out.String() + errs.String())
 	return code, out.String(), errs.String()
 }
@@ -127,7 +130,7 @@ func TestSyncPlanStatus(t *testing.T) {
 	var result map[string]any
 	require.NoError(t, json.Unmarshal([]byte(out), &result))
 	require.Equal(t, []string{"added", "bytes", "deployId", "digest", "files", "kept", "leftOut", "modified", "outcome", "reason", "removed",
-		"requests", "route", "seconds", "tarballVersion"}, slices.Sorted(maps.Keys(result)))
+		"requests", "route", "seconds", "tarballVersion", "warnings"}, slices.Sorted(maps.Keys(result)))
 	require.Equal(t, "deployed", result["outcome"])
 	require.Equal(t, "default", result["route"])
 	require.Equal(t, []any{}, result["removed"])

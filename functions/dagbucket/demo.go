@@ -4,12 +4,14 @@ import (
 	"context"
 	"fmt"
 	"log/slog"
+	"path/filepath"
 
 	"github.com/dagbucket/dagbucket/internal/awswire"
 	"github.com/dagbucket/dagbucket/internal/bucket"
 	"github.com/dagbucket/dagbucket/internal/demo"
 	"github.com/dagbucket/dagbucket/internal/deployer"
 	"github.com/dagbucket/dagbucket/internal/gcpwire"
+	"github.com/dagbucket/dagbucket/internal/pysyntax"
 )
 
 type demoCmd struct {
@@ -26,6 +28,8 @@ func (d demoCmd) Run(ctx context.Context, c *console) error {
 	open := map[demo.Cloud]func(context.Context, string) (bucket.Openers, error){demo.AWS: awswire.Anonymous, demo.GCP: gcpwire.Anonymous}
 	return demo.Run(ctx, demo.Options{
 		Cloud: d.Cloud, Out: c.out, Log: log, Open: open[d.Cloud], Version: version, Once: d.Once || !c.outTerminal,
+		// A few sample DAGs are sooner interpreted than machine code is made.
+		Syntax: pysyntax.New(pysyntax.Options{Cache: filepath.Join(c.cache, "pysyntax"), Log: slog.New(slog.DiscardHandler)}),
 		Print: func(r deployer.Result) {
 			fmt.Fprintln(c.out)
 			c.printResult(r)

@@ -9,6 +9,7 @@ import (
 	"log/slog"
 	"os"
 	"os/signal"
+	"path/filepath"
 	"syscall"
 
 	"github.com/alecthomas/kong"
@@ -18,6 +19,7 @@ import (
 	"github.com/dagbucket/dagbucket/internal/config"
 	"github.com/dagbucket/dagbucket/internal/deployer"
 	"github.com/dagbucket/dagbucket/internal/gcpwire"
+	"github.com/dagbucket/dagbucket/internal/pysyntax"
 	"github.com/dagbucket/dagbucket/internal/service"
 )
 
@@ -60,7 +62,7 @@ type cli struct {
 func main() {
 	ctx, stop := signal.NotifyContext(context.Background(), os.Interrupt, syscall.SIGTERM)
 	code := run(ctx, os.Args[1:], &console{
-		env: os.Getenv, out: os.Stdout, err: os.Stderr,
+		env: os.Getenv, out: os.Stdout, err: os.Stderr, cache: cacheFolder(),
 		outTerminal: term.IsTerminal(int(os.Stdout.Fd())), errTerminal: term.IsTerminal(int(os.Stderr.Fd())),
 	})
 	stop()
@@ -71,6 +73,7 @@ func main() {
 type console struct {
 	env                      func(string) string
 	out, err                 io.Writer
+	cache                    string // folder of what is made once for a user and a machine; "" if there is none
 	outTerminal, errTerminal bool
 	verbose                  bool
 }
@@ -136,6 +139,32 @@ func exitCode(o deployer.Outcome) int {
 	return exitOK
 }
 
+func cacheFolder() string {
+	folder, err := os.UserCacheDir()
+	if err != nil {
+		return ""
+	}
+	return filepath.Join(folder, "dagbucket")
+}
+
+// checker is the syntax check, with machine code that is made when it is first wanted. That takes its time, so people are told.
+func (c *console) checker() *pysyntax.Checker {
+	o := pysyntax.Options{Log: c.log()}
+	if c.errTerminal {
+		plain := func(_ []string, a slog.Attr) slog.Attr {
+			if a.Key == slog.TimeKey || a.Key == slog.LevelKey {
+				return slog.Attr{}
+			}
+			return a
+		}
+		o.Log = slog.New(slog.NewTextHandler(c.err, &slog.HandlerOptions{ReplaceAttr: plain}))
+	}
+	if c.cache != "" {
+		o.Cache, o.Make = filepath.Join(c.cache, "pysyntax"), true
+	}
+	return pysyntax.New(o)
+}
+
 // log writes text for people and JSON for programs. People see warnings only, since the result is printed anyway.
 func (c *console) log() *slog.Logger {
 	if !c.errTerminal {
@@ -158,6 +187,7 @@ func (c *console) service(ctx context.Context, progress func(deployer.Progress))
 	}
 	s, err := service.New(ctx, cfg, service.Deps{
 		Buckets: buckets, Secrets: aws.Secrets().With(google.Secrets()), Version: version, Log: c.log(), Progress: progress,
+		Syntax: c.checker(),
 	})
 	if err != nil {
 		return nil, &exitError{exitUsage, err}

@@ -37,15 +37,23 @@ func printFiles(w io.Writer, r deployer.Result) {
 	}
 	printNotes(w, "kept", r.Kept)
 	printNotes(w, "left out", r.LeftOut)
+	printNotes(w, "warning", r.Warnings)
 }
 
 func printNotes(w io.Writer, fate string, notes []deployer.Note) {
 	for _, n := range notes {
-		fmt.Fprintf(w, "  %s %s (%s)", fate, n.Path, n.Reason)
+		fmt.Fprintf(w, "  %s %s", fate, n.Path)
+		if n.Line > 0 {
+			fmt.Fprintf(w, ":%d:%d", n.Line, n.Column)
+		}
+		fmt.Fprintf(w, " (%s)", n.Reason)
 		if n.Message != "" {
 			fmt.Fprintf(w, ": %s", n.Message)
 		}
 		fmt.Fprintln(w)
+		for line := range strings.Lines(n.Excerpt) {
+			fmt.Fprintf(w, "      %s\n", strings.TrimSuffix(line, "\n"))
+		}
 	}
 }
 
@@ -76,6 +84,7 @@ func (c *console) printStatus(s deployer.Status, now time.Time) {
 	}
 	printNotes(c.out, "kept", s.Kept)
 	printNotes(c.out, "left out", s.LeftOut)
+	printNotes(c.out, "warning", s.Warnings)
 	if n := len(s.Runs); n > 0 {
 		last := s.Runs[n-1]
 		fmt.Fprintf(c.out, "  last run %s: %s %s\n", ago(now, last.At), last.Outcome, last.Reason)

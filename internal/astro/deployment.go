@@ -29,6 +29,7 @@ type Deployment struct {
 	WebServerURL             string
 	AirflowAPIURL            string
 	ImageTag                 string
+	IgnoreFileSyntax         string // its environment variable AIRFLOW__CORE__DAG_IGNORE_FILE_SYNTAX; "" if that is not set, or secret
 }
 
 // Hibernating reports whether the Deployment sleeps.
@@ -77,7 +78,11 @@ type deploymentJSON struct {
 	WebServerURL     string `json:"webServerUrl"`
 	AirflowAPIURL    string `json:"webServerAirflowApiUrl"`
 	ImageTag         string `json:"imageTag"`
-	RemoteExecution  *struct {
+	Variables        []struct {
+		Key   string `json:"key"`
+		Value string `json:"value"`
+	} `json:"environmentVariables"`
+	RemoteExecution *struct {
 		Enabled bool `json:"enabled"`
 	} `json:"remoteExecution"`
 }
@@ -100,14 +105,20 @@ func (c *Client) Deployment(ctx context.Context) (Deployment, error) {
 	if answer.ID != c.deployment || answer.DAGDeployEnabled == nil {
 		return Deployment{}, notOurs(r.op, "is not about this Deployment")
 	}
-	return Deployment{
+	d := Deployment{
 		ID: answer.ID, Name: answer.Name, OrganizationID: answer.OrganizationID, WorkspaceID: answer.WorkspaceID,
 		Type: answer.Type, Status: answer.Status, StatusReason: answer.StatusReason, RuntimeVersion: answer.RuntimeVersion,
 		DAGTarballVersion: answer.TarballVersion, DesiredDAGTarballVersion: answer.DesiredVersion,
 		DAGDeployEnabled: *answer.DAGDeployEnabled, CICDEnforced: answer.CICDEnforced,
 		RemoteExecution: answer.RemoteExecution != nil && answer.RemoteExecution.Enabled,
 		WebServerURL:    answer.WebServerURL, AirflowAPIURL: answer.AirflowAPIURL, ImageTag: answer.ImageTag,
-	}, nil
+	}
+	for _, v := range answer.Variables {
+		if v.Key == "AIRFLOW__CORE__DAG_IGNORE_FILE_SYNTAX" {
+			d.IgnoreFileSyntax = v.Value
+		}
+	}
+	return d, nil
 }
 
 // notOurs is the error of well-formed JSON that answers another question.

@@ -22,6 +22,7 @@ import (
 	"github.com/dagbucket/dagbucket/internal/bucket"
 	"github.com/dagbucket/dagbucket/internal/config"
 	"github.com/dagbucket/dagbucket/internal/deployer"
+	"github.com/dagbucket/dagbucket/internal/pysyntax"
 	"github.com/dagbucket/dagbucket/internal/secret"
 	"github.com/dagbucket/dagbucket/internal/service"
 )
@@ -55,6 +56,7 @@ type Options struct {
 	Print   func(deployer.Result)                                              // shows one run; never called concurrently, nor while Out is written to
 	Once    bool                                                               // one round, then compare and return
 	Version string
+	Syntax  *pysyntax.Checker // nil: no file is checked
 }
 
 // cloud is what differs between the clouds.
@@ -196,7 +198,7 @@ func (d *demo) wire(ctx context.Context) error {
 		return err
 	}
 	d.service, err = service.New(ctx, cfg, service.Deps{
-		Buckets: buckets, Secrets: secret.Local(getenv), Version: d.Version, Log: d.Log, Share: d.cloud.share,
+		Buckets: buckets, Secrets: secret.Local(getenv), Version: d.Version, Log: d.Log, Share: d.cloud.share, Syntax: d.Syntax,
 		// It is asked once for each run, however many invocations share that.
 		SummaryAttrs: func(r deployer.Result) []slog.Attr { d.show(ctx, r); return nil },
 	})

@@ -67,6 +67,7 @@ func (x *run) deployOf(deployID string) state.Deploy {
 // describe fills in what the plan and the view say of a deploy's contents.
 func (x *run) describe(d *state.Deploy) {
 	d.Files, d.Bytes, d.Kept, d.LeftOut = len(x.plan.items), x.plan.bytes, len(x.plan.kept), len(x.plan.leftOut)
+	d.Warned, d.Verdicts = len(x.plan.warnings), x.verdictsOfPlan()
 	d.Guarded, d.Sources = x.plan.guarded, map[string]int{}
 	for i := range x.plan.items {
 		d.Sources[x.plan.items[i].line.Source]++
@@ -123,7 +124,7 @@ func (x *run) recordUnchanged(ctx context.Context) error {
 		rec.Pending = nil
 	}
 	replaced := ""
-	if rec.Live != nil && rec.Live.Revision != x.view.revision {
+	if rec.Live != nil && (rec.Live.Revision != x.view.revision || x.packed != nil && rec.Live.Verdicts != x.verdictsOfPlan()) {
 		replaced = rec.Live.Manifest
 		if err := x.renewManifest(ctx, rec.Live); err != nil {
 			return err

@@ -12,6 +12,8 @@ import (
 	"time"
 
 	"github.com/dagbucket/dagbucket/internal/bucket"
+	"github.com/dagbucket/dagbucket/internal/pysyntax"
+	"github.com/dagbucket/dagbucket/internal/selection"
 	"github.com/dagbucket/dagbucket/internal/state"
 )
 
@@ -31,11 +33,12 @@ type Route struct {
 	OnDrift         string        // Heal (also ""), Redeploy or Report
 	// A removal of more than both of a source's files, against its largest set of the last 24 hours, must be approved.
 	MaxRemovedPercent, MaxRemovedFiles int
-	MaxFiles                           int   // 0: no limit
-	MaxBytes                           int64 // 0: no limit
-	KeepBundles                        int   // how many bundles stay in the state
-	Window                             int   // optional: how many objects are fetched at once; 0 is DefaultWindow
-	SmallBundle                        int   // optional, bytes: a bundle up to this size is held for its upload; 0 is DefaultSmallBundle
+	MaxFiles                           int     // 0: no limit
+	MaxBytes                           int64   // 0: no limit
+	KeepBundles                        int     // how many bundles stay in the state
+	Window                             int     // optional: how many objects are fetched at once; 0 is DefaultWindow
+	Syntax                             Checker // optional: checks Python files; nil checks none
+	SmallBundle                        int     // optional, bytes: a bundle up to this size is held for its upload; 0 is DefaultSmallBundle
 
 	Clock    Clock
 	NewRun   func() string // a new run's name, ascending with time; letters, digits and dashes
@@ -49,6 +52,16 @@ type Source struct {
 	Bucket bucket.Reader
 	Prefix string // "" or ending in "/"
 	Mount  string // sub-directory of the base folder, or ""
+	Syntax string // what becomes of Python files with syntax errors: KeepLastGood (also ""), Hold, Warn or Off
+}
+
+// Checker finds syntax errors in Python sources. It may be used concurrently. *pysyntax.Checker is one.
+type Checker interface {
+	// Load makes Check ready, unless it is, and returns when it is done.
+	Load() error
+	// Check returns the errors of a source for a Python version such as "3.12", or "" if that is unknown; none if it is valid. An error for
+	// which pysyntax.IsUnchecked holds means that there is no verdict.
+	Check(ctx context.Context, source []byte, python string) ([]pysyntax.Diagnostic, error)
 }
 
 // Astro is what a run asks of the Astro Deploy API for its Deployment. Implementations retry what is safe to repeat,
@@ -74,7 +87,10 @@ type Deployment struct {
 	DesiredVersion string // DAG tarball version it is going to; "" if no DAGs were ever deployed
 	RunningVersion string // DAG tarball version it runs now
 	Healthy        bool
-	Hybrid         bool // expects the monitoring DAG from its client
+	Hybrid         bool   // expects the monitoring DAG from its client
+	Python         string // the newest version that its DAGs may run on, such as "3.12"; "" if unknown
+	// Ignores is how its Airflow may read .airflowignore files; empty if unknown.
+	Ignores []selection.AirflowSyntax
 }
 
 // Deploy is one deploy of the Deployment.
@@ -158,6 +174,7 @@ type Result struct {
 	Removed        []string           `json:"removed"`
 	Kept           []Note             `json:"kept"`
 	LeftOut        []Note             `json:"leftOut"`
+	Warnings       []Note             `json:"warnings"` // of files that are shipped as the bucket holds them
 	Seconds        map[string]float64 `json:"seconds"`  // per step
 	Requests       map[string]int64   `json:"requests"` // to the storages: list, get, put, delete
 
@@ -170,7 +187,7 @@ type Result struct {
 	Looked time.Time `json:"-"`
 }
 
-// Note is the fate of one path that is not shipped as the bucket holds it.
+// Note is what there is to say of one path, such as why it is not shipped as the bucket holds it.
 type Note struct {
 	Path    string `json:"path"` // in the archive
 	Key     string `json:"key"`
@@ -178,6 +195,9 @@ type Note struct {
 	Line    int    `json:"line,omitempty"`
 	Column  int    `json:"column,omitempty"`
 	Message string `json:"message,omitempty"`
+	Excerpt string `json:"excerpt,omitempty"` // the source line, and below it a caret under the column
+
+	refused *state.Refused
 }
 
 // HeldError ends a run as Held.

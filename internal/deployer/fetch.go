@@ -37,13 +37,14 @@ func (e *movedError) Error() string {
 
 // fetched is one object on its way to the packer.
 type fetched struct {
-	ready  chan struct{} // closed when the fields below are set
-	err    error
-	size   int64         // of the content
-	sum    string        // SHA-256 of the content; "" if it is larger than headSize and was not read ahead
-	isLive bool          // the live bundle holds the content, and it is not here
-	head   []byte        // its beginning
-	rest   io.ReadCloser // nil if head is all of it
+	ready   chan struct{} // closed when the fields below are set
+	err     error
+	size    int64         // of the content
+	sum     string        // SHA-256 of the content; "" if it is larger than headSize and was not read ahead
+	isLive  bool          // the live bundle holds the content, and it is not here
+	verdict *verdict      // of the syntax check; nil: valid, or nobody looked
+	head    []byte        // its beginning
+	rest    io.ReadCloser // nil if head is all of it
 }
 
 // content reads the whole object.
@@ -83,7 +84,9 @@ func (x *run) fetch(ctx context.Context, items []item) (objects <-chan *fetched,
 			}
 			go func() {
 				defer close(f.ready)
-				f.err = x.fetchOne(ctx, &items[i], f)
+				if f.err = x.fetchOne(ctx, &items[i], f); f.err == nil {
+					f.err = x.checkFetched(ctx, &items[i], f) // step 7
+				}
 			}()
 		}
 	}()
@@ -96,14 +99,18 @@ func (x *run) fetch(ctx context.Context, items []item) (objects <-chan *fetched,
 	}
 }
 
+// fetchError tells what became of an object that cannot be read as it was listed.
+func (x *run) fetchError(it *item, err error) error {
+	s := x.Sources[it.source]
+	if errors.Is(err, bucket.ErrChanged) || errors.Is(err, bucket.ErrNotExist) {
+		return &movedError{id: objectID(s.URL, it.object.Key), key: it.object.Key, err: err}
+	}
+	return fmt.Errorf("fetching %s/%s: %w", s.Bucket, it.object.Key, err)
+}
+
 func (x *run) fetchOne(ctx context.Context, it *item, f *fetched) error {
 	s := x.Sources[it.source]
-	moved := func(err error) error {
-		if errors.Is(err, bucket.ErrChanged) || errors.Is(err, bucket.ErrNotExist) {
-			return &movedError{id: objectID(s.URL, it.object.Key), key: it.object.Key, err: err}
-		}
-		return fmt.Errorf("fetching %s/%s: %w", s.Bucket, it.object.Key, err)
-	}
+	moved := func(err error) error { return x.fetchError(it, err) }
 	if it.object.Gzip {
 		if done, err := x.fetchDecoded(ctx, it, f); err != nil {
 			return moved(err)

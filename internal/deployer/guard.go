@@ -78,11 +78,15 @@ func (x *run) guard() error {
 	}
 	for _, it := range x.plan.items {
 		if it.object == nil && x.bundleGone {
-			return held(fmt.Sprintf("%s keeps its last good content (%s), but the state no longer holds it: upload a file that can go live there, or remove it",
-				it.path, it.line.Reason))
+			return x.keptIsGone(&it)
 		}
 	}
 	return nil
+}
+
+func (x *run) keptIsGone(it *item) error {
+	return held(fmt.Sprintf("%s keeps its last good content (%s), but the state no longer holds it: upload a file that can go live there, or remove it",
+		it.path, it.line.Reason))
 }
 
 // mayReplace reports whether DAGs that are live, and that nobody here knows, may be replaced.

@@ -77,6 +77,7 @@ type Status struct {
 	Drift          string        `json:"drift"`           // what others did to the Deployment's DAGs; "" if nothing
 	Kept           []Note        `json:"kept"`
 	LeftOut        []Note        `json:"leftOut"`
+	Warnings       []Note        `json:"warnings"`
 	Runs           []state.Run   `json:"runs"` // newest last
 }
 
@@ -105,7 +106,7 @@ func (r *Route) Status(ctx context.Context) (Status, error) {
 		x.reportLive(ctx)
 	}
 	done := x.result.finish(new(bucket.Requests))
-	s.Kept, s.LeftOut = done.Kept, done.LeftOut
+	s.Kept, s.LeftOut, s.Warnings = done.Kept, done.LeftOut, done.Warnings
 	return s, nil
 }
 

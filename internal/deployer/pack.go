@@ -85,6 +85,9 @@ func (x *run) writeBundle(ctx context.Context, w io.Writer) error {
 		}
 		x.progress(Progress{Step: "pack", Done: i + 1, Total: len(items), Bytes: count.n})
 	}
+	if err := x.finishChecks(); err != nil {
+		return err
+	}
 	x.packed.digest = out.Digest()
 	x.packed.files = x.plan.lines()
 	if done, err := x.compareContents(); done || err != nil {
@@ -134,7 +137,14 @@ func (x *run) packItem(ctx context.Context, out *bundle.Writer, it *item, object
 	if err := x.setSize(it, f.size); err != nil {
 		return err
 	}
-	// Step 7, the syntax check of what was fetched, has its place here.
+	if f.verdict != nil {
+		if packed, err := x.refuse(ctx, it, f); err != nil || !packed {
+			if err != nil || it.leftOut {
+				return err
+			}
+			return x.copyKept(ctx, out, it, live)
+		}
+	}
 	if it.live != nil && f.sum == it.live.SHA256 {
 		it.line.Modified = it.live.Modified // the same content under a new version keeps its time
 		if f.isLive {
@@ -144,6 +154,14 @@ func (x *run) packItem(ctx context.Context, out *bundle.Writer, it *item, object
 	sum, err := out.Add(bundle.Entry{Path: it.path, Size: f.size, Modified: it.line.Modified}, f.content())
 	it.line.SHA256 = sum
 	return err
+}
+
+// copyKept packs the last good content of a file that was turned down.
+func (x *run) copyKept(ctx context.Context, out *bundle.Writer, it *item, live *liveBundle) error {
+	if x.bundleGone {
+		return x.keptIsGone(it)
+	}
+	return live.copy(ctx, out, it)
 }
 
 // setSize notes the size of a content, which is not that of its object if that is stored compressed.
@@ -165,12 +183,7 @@ type liveBundle struct {
 
 // copy adds a member of the live bundle to out. A bundle that does not hold what the manifest says is a *movedError.
 func (l *liveBundle) copy(ctx context.Context, out *bundle.Writer, it *item) error {
-	gone := func(err error) error {
-		if ctx.Err() != nil || !damaged(err) {
-			return fmt.Errorf("reading the live bundle: %w", err)
-		}
-		return &movedError{bundle: true, err: err}
-	}
+	gone := func(err error) error { return bundleError(ctx, err) }
 	if l.reader == nil {
 		record := l.run.record.Live
 		body, err := l.run.Store.OpenBundle(ctx, record.Run, record.BundleSize)
@@ -198,6 +211,14 @@ func (l *liveBundle) copy(ctx context.Context, out *bundle.Writer, it *item) err
 	}
 	it.line.SHA256 = sum
 	return nil
+}
+
+// bundleError tells a live bundle that is not what it should be from one that could not be read.
+func bundleError(ctx context.Context, err error) error {
+	if ctx.Err() != nil || !damaged(err) {
+		return fmt.Errorf("reading the live bundle: %w", err)
+	}
+	return &movedError{bundle: true, err: err}
 }
 
 func (l *liveBundle) close() {

@@ -29,6 +29,7 @@ type plan struct {
 	removed  []string
 	kept     []Note
 	leftOut  []Note
+	warnings []Note   // of files that are shipped all the same
 	approved []string // sources of the removed paths that a person let go
 	guarded  map[string]state.Guarded
 	empty    map[string]bool // sources that show no file, by URL
@@ -39,11 +40,12 @@ type plan struct {
 
 // item is one file of the next bundle.
 type item struct {
-	path   string
-	source int            // of object
-	object *bucket.Object // to fetch; nil: take the content from the live bundle
-	live   *state.File    // what is live at this path, or nil
-	line   state.File     // its line in the manifest; without SHA256 while it must be fetched
+	path    string
+	source  int            // of object
+	object  *bucket.Object // to fetch; nil: take the content from the live bundle
+	live    *state.File    // what is live at this path, or nil
+	line    state.File     // its line in the manifest; without SHA256 while it must be fetched
+	leftOut bool           // the syntax check found it broken, and nothing is live
 }
 
 func (p *plan) nothingToDo() bool { return len(p.added)+len(p.modified)+len(p.removed) == 0 }
@@ -74,6 +76,7 @@ func (x *run) makePlan(ctx context.Context) error {
 // planFiles is pure: it looks at nothing but the run's knowledge of what is live and of the listing.
 func (x *run) planFiles(files []selection.File, conflicts []selection.Conflict, leftOut []selection.LeftOut, empty map[string]bool, approved map[string]string) plan {
 	b := planner{run: x, live: x.liveFiles(), approved: approved, plan: plan{empty: empty}}
+	b.refused, x.checks.known = x.rememberedVerdicts(files), x.knownContents()
 	for _, f := range files {
 		b.place(f)
 	}
@@ -95,6 +98,7 @@ type planner struct {
 	*run
 	live     map[string]state.File
 	approved map[string]string // paths that a person let go, with their sources
+	refused  map[string]Note   // verdicts of an earlier run that still hold, by path
 	plan     plan
 }
 
@@ -106,7 +110,10 @@ func (b *planner) place(f selection.File) {
 	same := isLive && live.Source == source && live.Key == o.Key && live.Version == o.Version
 	switch {
 	case same && !b.bundleGone:
-		b.takeLive(p, state.Live, "", "")
+		b.takeAsIs(p)
+		return
+	case b.isRefused(p, source, o):
+		b.keepNoted(p, b.refused[p])
 		return
 	case o.Archived:
 		b.keep(p, o.Key, reasonArchived, "its storage class must be restored before it can be read")
@@ -132,24 +139,41 @@ func (b *planner) place(f selection.File) {
 	b.plan.bytes += o.Size
 }
 
+// takeAsIs ships what is live at p, with what there was to say of it when it was deployed.
+func (b *planner) takeAsIs(p string) {
+	live := b.live[p]
+	n := noteOf(&live)
+	if live.State != state.Live {
+		n = Note{} // it was kept, and what is in the bucket is that again
+	}
+	if n.Reason != "" {
+		b.plan.warnings = append(b.plan.warnings, n)
+	}
+	b.takeLive(p, state.Live, n)
+}
+
 // takeLive ships what is live at p. Its bytes come from the live bundle.
-func (b *planner) takeLive(p, fileState, reason, message string) {
+func (b *planner) takeLive(p, fileState string, n Note) {
 	live := b.live[p]
 	delete(b.live, p)
 	line := live
-	line.State, line.Reason, line.Message = fileState, reason, message
+	line.State = fileState
+	noteLine(&line, n)
 	b.plan.items = append(b.plan.items, item{path: p, live: &live, line: line})
 	b.plan.bytes += live.Size
 }
 
 // keep lets p keep its last good content; without one it is left out.
 func (b *planner) keep(p, key, reason, message string) {
-	n := Note{Path: p, Key: key, Reason: reason, Message: message}
+	b.keepNoted(p, Note{Path: p, Key: key, Reason: reason, Message: message})
+}
+
+func (b *planner) keepNoted(p string, n Note) {
 	if _, ok := b.live[p]; !ok {
 		b.plan.leftOut = append(b.plan.leftOut, n)
 		return
 	}
-	b.takeLive(p, state.Kept, reason, message)
+	b.takeLive(p, state.Kept, n)
 	b.plan.kept = append(b.plan.kept, n)
 }
 
@@ -209,9 +233,13 @@ func (b *planner) sort() {
 	for _, list := range [][]string{p.added, p.modified, p.removed} {
 		slices.Sort(list)
 	}
-	for _, list := range [][]Note{p.kept, p.leftOut} {
-		slices.SortStableFunc(list, func(a, c Note) int { return strings.Compare(a.Path, c.Path) })
+	for _, list := range [][]Note{p.kept, p.leftOut, p.warnings} {
+		sortNotes(list)
 	}
+}
+
+func sortNotes(list []Note) {
+	slices.SortStableFunc(list, func(a, b Note) int { return strings.Compare(a.Path, b.Path) })
 }
 
 // lines returns the manifest of the plan.
@@ -221,7 +249,9 @@ func (p *plan) lines() []state.File {
 		files = append(files, it.line)
 	}
 	for _, n := range p.leftOut {
-		files = append(files, state.File{Path: n.Path, Key: n.Key, State: state.LeftOut, Reason: n.Reason, Message: n.Message})
+		line := state.File{Path: n.Path, Key: n.Key, State: state.LeftOut}
+		noteLine(&line, n)
+		files = append(files, line)
 	}
 	return files
 }

@@ -56,6 +56,7 @@ type run struct {
 	ignores map[string]*ignoreFile
 
 	plan      plan
+	checks    checks
 	packed    *packed
 	deployed  *Result   // of the last deploy of this run
 	graceEnd  time.Time // of cleaning up after the run's time was over
@@ -64,7 +65,7 @@ type run struct {
 }
 
 func (r *Route) newRun() *run {
-	x := &run{Route: r, changes: map[string]int{}, ignores: map[string]*ignoreFile{}}
+	x := &run{Route: r, changes: map[string]int{}, ignores: map[string]*ignoreFile{}, checks: newChecks()}
 	x.result = Result{Route: r.Name, Seconds: map[string]float64{}}
 	return x
 }
@@ -76,6 +77,7 @@ func (r *Route) Sync(ctx context.Context, events []time.Time) Result {
 	x := r.newRun()
 	x.wake, x.lease = events, r.NewRun()
 	ctx = bucket.CountRequests(ctx, requests)
+	x.limitChecks(ctx)
 	err := x.sync(ctx)
 	if err != nil {
 		x.fail(ctx, err)
@@ -179,7 +181,7 @@ func (x *run) collectUntilStill(ctx context.Context) error {
 
 // collect finds out what to deploy and packs it. A *movedError says that the bucket moved meanwhile.
 func (x *run) collect(ctx context.Context) error {
-	x.packed = nil
+	x.packed, x.checks.heldBy, x.checks.ignores = nil, nil, nil
 	if x.leftovers {
 		x.discard(ctx)
 	}
@@ -209,25 +211,28 @@ func (x *run) mustPack() bool {
 // isLive reports whether a listing shows exactly what the live deploy was made of, so that nothing needs to be looked at.
 func (x *run) isLive(revision string) bool {
 	live := x.record.Live
-	return live != nil && live.Revision != "" && live.Revision == revision && !x.redeploy && !x.foreign && x.record.Approved == nil
+	return live != nil && live.Revision != "" && live.Revision == revision && !x.redeploy && !x.foreign && x.record.Approved == nil &&
+		(live.Verdicts == "" || live.Verdicts == x.verdictsRest())
 }
 
 // reportLive says what is kept and left out of what is live. Not being able to say so fails nothing.
 func (x *run) reportLive(ctx context.Context) {
-	if live := x.record.Live; live.Kept+live.LeftOut == 0 {
+	if live := x.record.Live; live.Kept+live.LeftOut+live.Warned == 0 {
 		return
 	}
 	if err := x.readLive(ctx); err != nil {
 		x.Log.Warn("cannot tell what is kept and left out", "route", x.Name, "error", err)
 	}
-	x.result.Kept, x.result.LeftOut = nil, nil
-	for _, f := range x.live {
-		n := Note{Path: f.Path, Key: f.Key, Reason: f.Reason, Message: f.Message}
-		switch f.State {
-		case state.Kept:
+	x.result.Kept, x.result.LeftOut, x.result.Warnings = nil, nil, nil
+	for i := range x.live {
+		n := noteOf(&x.live[i])
+		switch {
+		case x.live[i].State == state.Kept:
 			x.result.Kept = append(x.result.Kept, n)
-		case state.LeftOut:
+		case x.live[i].State == state.LeftOut:
 			x.result.LeftOut = append(x.result.LeftOut, n)
+		case n.Reason != "":
+			x.result.Warnings = append(x.result.Warnings, n)
 		}
 	}
 }
@@ -236,7 +241,7 @@ func (x *run) reportLive(ctx context.Context) {
 func (x *run) report() {
 	p := &x.plan
 	x.result.Added, x.result.Modified, x.result.Removed = p.added, p.modified, p.removed
-	x.result.Kept, x.result.LeftOut = p.kept, p.leftOut
+	x.result.Kept, x.result.LeftOut, x.result.Warnings = p.kept, p.leftOut, p.warnings
 }
 
 // note counts the changes that sent the run back to listing.
@@ -317,7 +322,7 @@ func (r Result) finish(q *bucket.Requests) Result {
 			*list = []string{} // prints as [], not null
 		}
 	}
-	for _, list := range []*[]Note{&r.Kept, &r.LeftOut} {
+	for _, list := range []*[]Note{&r.Kept, &r.LeftOut, &r.Warnings} {
 		if *list == nil {
 			*list = []Note{}
 		}

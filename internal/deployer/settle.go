@@ -43,6 +43,7 @@ func (x *run) settle(ctx context.Context) error {
 		if err := x.readLive(ctx); err != nil {
 			return err
 		}
+		x.loadChecker(v)
 		missing := x.missing(v)
 		wait := x.untilQuiet(v)
 		if wait <= 0 && len(missing) == 0 {

@@ -20,6 +20,7 @@ import (
 	"github.com/dagbucket/dagbucket/internal/bucket/membucket"
 	"github.com/dagbucket/dagbucket/internal/bundle"
 	"github.com/dagbucket/dagbucket/internal/deployer"
+	"github.com/dagbucket/dagbucket/internal/selection"
 	"github.com/dagbucket/dagbucket/internal/state"
 )
 
@@ -67,6 +68,8 @@ type fakeAstro struct {
 	err       error             // what the preflight refuses with
 	uploads   int
 	slow      bool // the desired version does not run yet
+	python    string
+	ignores   []selection.AirflowSyntax
 }
 
 func (a *fakeAstro) call(name string, do func()) error {
@@ -89,7 +92,8 @@ func (a *fakeAstro) call(name string, do func()) error {
 
 func (a *fakeAstro) Deployment(context.Context) (d deployer.Deployment, err error) {
 	err = a.call("deployment", func() {
-		d = deployer.Deployment{Organization: "org", Name: "Test", DesiredVersion: a.desired, RunningVersion: a.desired, Healthy: !a.slow}
+		d = deployer.Deployment{Organization: "org", Name: "Test", DesiredVersion: a.desired, RunningVersion: a.desired, Healthy: !a.slow,
+			Python: a.python, Ignores: a.ignores}
 	})
 	return d, errors.Join(err, a.err)
 }

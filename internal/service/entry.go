@@ -74,7 +74,7 @@ func (r Report) Answer() Answer {
 		for _, list := range []*[]string{&r.Added, &r.Modified, &r.Removed} {
 			*list = (*list)[:min(len(*list), listLimit)]
 		}
-		for _, list := range []*[]deployer.Note{&r.Kept, &r.LeftOut} {
+		for _, list := range []*[]deployer.Note{&r.Kept, &r.LeftOut, &r.Warnings} {
 			*list = (*list)[:min(len(*list), listLimit)]
 		}
 	}

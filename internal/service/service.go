@@ -18,6 +18,7 @@ import (
 	"github.com/dagbucket/dagbucket/internal/config"
 	"github.com/dagbucket/dagbucket/internal/deployer"
 	"github.com/dagbucket/dagbucket/internal/event"
+	"github.com/dagbucket/dagbucket/internal/pysyntax"
 	"github.com/dagbucket/dagbucket/internal/secret"
 	"github.com/dagbucket/dagbucket/internal/state"
 )
@@ -31,6 +32,7 @@ type Deps struct {
 	Secrets secret.Resolver
 	Version string // of dagbucket
 	Log     *slog.Logger
+	Syntax  *pysyntax.Checker // of Python files; nil: none is checked
 	// SummaryAttrs, if set, adds attributes to the one line that is logged for each run.
 	SummaryAttrs func(deployer.Result) []slog.Attr
 	Progress     func(deployer.Progress) // optional
@@ -89,13 +91,16 @@ func (s *Service) wire(ctx context.Context, r config.Route) (*deployer.Route, er
 		MaxFiles: r.Limits.MaxFiles, MaxBytes: r.Limits.MaxBytes, KeepBundles: r.KeepBundles,
 		Clock: deployer.SystemClock{}, NewRun: NewRun, Log: s.deps.Log, Progress: s.deps.Progress,
 	}
+	if s.deps.Syntax != nil {
+		route.Syntax = s.deps.Syntax
+	}
 	s.warnOfMissing(r)
 	for _, src := range r.Sources {
 		b, err := s.deps.Buckets.Open(ctx, src.URL)
 		if err != nil {
 			return nil, fmt.Errorf("source %s: %w", src.URL, err)
 		}
-		route.Sources = append(route.Sources, deployer.Source{URL: src.URL.String(), Bucket: b, Prefix: src.URL.Prefix, Mount: src.Mount})
+		route.Sources = append(route.Sources, deployer.Source{URL: src.URL.String(), Bucket: b, Prefix: src.URL.Prefix, Mount: src.Mount, Syntax: src.Syntax})
 	}
 	return route, nil
 }
@@ -172,7 +177,7 @@ func Summary(r deployer.Result, took time.Duration) []slog.Attr {
 		slog.String("route", r.Route), slog.String("outcome", string(r.Outcome)), slog.String("reason", r.Reason),
 		slog.String("deployId", r.DeployID), slog.String("digest", r.Digest), slog.Int("files", r.Files), slog.Int64("bytes", r.Bytes),
 		slog.Int("added", len(r.Added)), slog.Int("modified", len(r.Modified)), slog.Int("removed", len(r.Removed)),
-		slog.Int("kept", len(r.Kept)), slog.Int("leftOut", len(r.LeftOut)), slog.Float64("seconds", took.Seconds()),
+		slog.Int("kept", len(r.Kept)), slog.Int("leftOut", len(r.LeftOut)), slog.Int("warnings", len(r.Warnings)), slog.Float64("seconds", took.Seconds()),
 	}
 }
 

@@ -54,8 +54,10 @@ type Deploy struct {
 	BundleSize     int64     `json:"bundleSize"` // bytes, compressed
 	Kept           int       `json:"kept,omitempty"`
 	LeftOut        int       `json:"leftOut,omitempty"`
-	Listed         time.Time `json:"listed,omitzero"` // start of the listing it shows, by the storage's clock; zero if that covers nothing
-	At             time.Time `json:"at"`              // when it was finalized, by the local clock
+	Warned         int       `json:"warned,omitempty"`
+	Verdicts       string    `json:"verdicts,omitempty"` // names what verdicts of the syntax check on these files rest on; "" if there are none
+	Listed         time.Time `json:"listed,omitzero"`    // start of the listing it shows, by the storage's clock; zero if that covers nothing
+	At             time.Time `json:"at"`                 // when it was finalized, by the local clock
 
 	Sources   map[string]int     `json:"sources,omitempty"`   // files by source URL
 	Guarded   map[string]Guarded `json:"guarded,omitempty"`   // sources with a mass removal that waits for a person, by URL

@@ -65,6 +65,19 @@ type File struct {
 	State    string    `json:"state"`
 	Reason   string    `json:"reason,omitempty"`
 	Message  string    `json:"message,omitempty"`
+	Line     int       `json:"line,omitempty"` // that the message is about; with Column, from 1
+	Column   int       `json:"column,omitempty"`
+	Excerpt  string    `json:"excerpt,omitempty"` // the line, and below it a caret
+	Refused  *Refused  `json:"refused,omitempty"` // set if a syntax error keeps the object at this path from being shipped
+}
+
+// Refused is the object version with the syntax error, so that it need not be read again.
+type Refused struct {
+	Source  string `json:"source"`
+	Key     string `json:"key"`
+	Version string `json:"version"`
+	SHA256  string `json:"sha256"`
+	By      string `json:"by"` // names the checker and the Python version that it checked for
 }
 
 func (s *Store) manifestKey(run string) string { return s.prefix + "manifests/" + run + ".jsonl.gz" }

@@ -1,6 +1,10 @@
 package astrotest
 
-import "strings"
+import (
+	"maps"
+	"slices"
+	"strings"
+)
 
 // image is where a Deployment's images would be.
 const image = "images.astronomer.example/"
@@ -31,6 +35,11 @@ func (s *Server) deploymentJSON(d *deployment) object {
 		"createdBy": subject(""), "updatedBy": subject(""),
 		"scalingStatus": object{"hibernationStatus": object{"isHibernating": d.Hibernating}},
 	}
+	variables := []object{}
+	for _, key := range slices.Sorted(maps.Keys(d.Variables)) {
+		variables = append(variables, object{"key": key, "value": d.Variables[key], "isSecret": false, "updatedAt": d.created})
+	}
+	result["environmentVariables"] = append(variables, object{"key": "A_SECRET", "isSecret": true, "updatedAt": d.created})
 	if d.RemoteExecution {
 		result["remoteExecution"] = object{"enabled": true, "allowedIpAddressRanges": []string{}, "remoteApiUrl": "https://" + host + "/remote"}
 	}

@@ -40,10 +40,11 @@ type Organization struct{ ID, Name string }
 // Deployment is what can be set of a Deployment. Empty fields get the values of a healthy one.
 type Deployment struct {
 	ID, Name, OrganizationID, WorkspaceID string
-	Type                                  string // STANDARD, DEDICATED or HYBRID
-	Status                                string // while no deploy is in progress and it does not hibernate
-	RuntimeVersion                        string // such as 3.1-1
-	DAGDeploysOff                         bool   // isDagDeployEnabled is false
+	Type                                  string            // STANDARD, DEDICATED or HYBRID
+	Status                                string            // while no deploy is in progress and it does not hibernate
+	RuntimeVersion                        string            // such as 3.1-1
+	Variables                             map[string]string // environment variables that are no secrets
+	DAGDeploysOff                         bool              // isDagDeployEnabled is false
 	Hibernating                           bool
 	CICDEnforced                          bool
 	RemoteExecution                       bool

@@ -1,0 +1,361 @@
+package deployer
+
+import (
+	"context"
+	"crypto/sha256"
+	"encoding/hex"
+	"fmt"
+	"io"
+	"path"
+	"slices"
+	"strings"
+	"time"
+
+	"github.com/dagbucket/dagbucket/internal/bucket"
+	"github.com/dagbucket/dagbucket/internal/pysyntax"
+	"github.com/dagbucket/dagbucket/internal/selection"
+	"github.com/dagbucket/dagbucket/internal/state"
+)
+
+// What becomes of a Python file with a syntax error: Source.Syntax.
+const (
+	KeepLastGood = "keep-last-good" // it keeps its last good content; the default
+	Hold         = "hold"           // nothing is deployed
+	Warn         = "warn"           // it is deployed, and told of
+	Off          = "off"            // nobody looks
+)
+
+const (
+	reasonSyntax    = "syntax"
+	reasonUnchecked = "unchecked"
+)
+
+// largeReads is how many Python files over headSize are in memory at once to be checked.
+const largeReads = 4
+
+// verdict is what the syntax check says of a file that is neither valid nor exempt.
+type verdict struct {
+	broken    *pysyntax.Diagnostic // the first error
+	unchecked string               // or why there is none
+}
+
+// checks is what a run knows of step 7.
+type checks struct {
+	until  time.Time // no file is checked after it; zero is never
+	loaded bool      // loading was begun
+	large  chan struct{}
+	heldBy []Note          // broken files that hold the run
+	known  map[string]Note // contents that this checker refused before, by SHA-256
+	// ignores holds what Airflow's ignore files say, by syntax and folder, once a broken file asks for it.
+	ignores []map[string]*selection.AirflowIgnore
+}
+
+func newChecks() checks { return checks{large: make(chan struct{}, largeReads)} }
+
+// limitChecks reserves half of the run's time for the rest: a large first deploy may be checked slowly, but not only checked.
+func (x *run) limitChecks(ctx context.Context) {
+	if deadline, ok := ctx.Deadline(); ok {
+		now := x.Clock.Now()
+		x.checks.until = now.Add(deadline.Sub(now) / 2)
+	}
+}
+
+func (s Source) syntax() string {
+	if s.Syntax == "" {
+		return KeepLastGood
+	}
+	return s.Syntax
+}
+
+func isPython(name string) bool { return strings.HasSuffix(name, ".py") }
+
+func (x *run) mustCheck(it *item) bool {
+	return x.Syntax != nil && isPython(it.path) && x.Sources[it.source].syntax() != Off
+}
+
+// judge names who gives verdicts, and for which Python: those of another are not remembered.
+func (x *run) judge() string {
+	return fmt.Sprintf("%s for Python %s", pysyntax.Kind, pysyntax.Python(x.deployment.Python))
+}
+
+// verdictsRest names all that decides about broken files besides their contents.
+func (x *run) verdictsRest() string {
+	if x.Syntax == nil {
+		return Off
+	}
+	modes := make([]string, len(x.Sources))
+	for i, s := range x.Sources {
+		modes[i] = s.syntax()
+	}
+	return fmt.Sprintf("%s, %s, ignores %v", x.judge(), strings.Join(modes, " "), x.deployment.Ignores)
+}
+
+// loadChecker begins to load the checker, so that it is there when the sources are quiet, if a Python file changed.
+func (x *run) loadChecker(v *view) {
+	if x.Syntax == nil || x.checks.loaded || x.dry {
+		return
+	}
+	versions := make(map[string]string, len(x.live))
+	for _, f := range x.live {
+		if isPython(f.Key) {
+			id, version := objectID(f.Source, f.Key), f.Version
+			if f.Refused != nil {
+				id, version = objectID(f.Refused.Source, f.Refused.Key), f.Refused.Version
+			}
+			versions[id] = version
+		}
+	}
+	for i, l := range v.listings {
+		if x.Sources[i].syntax() == Off {
+			continue
+		}
+		for _, o := range l.Objects {
+			if isPython(o.Key) && versions[objectID(x.Sources[i].URL, o.Key)] != o.Version {
+				x.checks.loaded = true
+				go func() { _ = x.Syntax.Load() }() // Check tells of the error
+				return
+			}
+		}
+	}
+}
+
+// checkFetched is step 7 for one file.
+func (x *run) checkFetched(ctx context.Context, it *item, f *fetched) error {
+	if f.isLive || !x.mustCheck(it) || it.live != nil && f.sum == it.live.SHA256 {
+		return nil
+	}
+	if f.size > pysyntax.MaxSource {
+		f.verdict = &verdict{unchecked: fmt.Sprintf("not checked: %d bytes are more than %d", f.size, pysyntax.MaxSource)}
+		return nil
+	}
+	content := f.head
+	if f.rest != nil {
+		var done func()
+		var err error
+		if content, done, err = x.readAgain(ctx, it); err != nil {
+			return err
+		}
+		defer done()
+		f.sum = sumOf(content)
+	}
+	if n, known := x.checks.known[f.sum]; known {
+		f.verdict = &verdict{broken: &pysyntax.Diagnostic{Line: n.Line, Column: n.Column, Message: n.Message, Excerpt: n.Excerpt}}
+		return nil
+	}
+	var err error
+	f.verdict, err = x.judgeContent(ctx, content)
+	return err
+}
+
+func sumOf(content []byte) string {
+	sum := sha256.Sum256(content)
+	return hex.EncodeToString(sum[:])
+}
+
+// readAgain reads a file of at most pysyntax.MaxSource bytes; done lets the next one be read.
+func (x *run) readAgain(ctx context.Context, it *item) (content []byte, done func(), err error) {
+	select {
+	case x.checks.large <- struct{}{}:
+		done = func() { <-x.checks.large }
+	case <-ctx.Done():
+		return nil, nil, ctx.Err()
+	}
+	body := bucket.NewReader(ctx, x.Sources[it.source].Bucket, *it.object)
+	defer body.Close()
+	var from io.Reader = body
+	if it.object.Gzip {
+		from = &gunzip{from: body}
+	}
+	if content, err = io.ReadAll(io.LimitReader(from, pysyntax.MaxSource+1)); err != nil {
+		done()
+		return nil, nil, x.fetchError(it, err)
+	}
+	return content, done, nil
+}
+
+// judgeContent returns nil for a valid source.
+func (x *run) judgeContent(ctx context.Context, content []byte) (*verdict, error) {
+	if until := x.checks.until; !until.IsZero() && x.Clock.Now().After(until) {
+		return &verdict{unchecked: "not checked: half of the time that this run has was over"}, nil
+	}
+	found, err := x.Syntax.Check(ctx, content, x.deployment.Python)
+	switch {
+	case pysyntax.IsUnchecked(err):
+		return &verdict{unchecked: err.Error()}, nil
+	case err != nil:
+		return nil, err
+	case len(found) > 0:
+		return &verdict{broken: &found[0]}, nil
+	}
+	return nil, nil
+}
+
+// diagnosed is a note on a file with a syntax error.
+func (x *run) diagnosed(it *item, sum string, d *pysyntax.Diagnostic) Note {
+	return Note{Path: it.path, Key: it.object.Key, Reason: reasonSyntax, Line: d.Line, Column: d.Column, Message: d.Message, Excerpt: d.Excerpt,
+		refused: &state.Refused{Source: x.Sources[it.source].URL, Key: it.object.Key, Version: it.object.Version, SHA256: sum, By: x.judge()}}
+}
+
+// knownContents are those that the live manifest names as broken, by this checker and for this Python.
+func (x *run) knownContents() map[string]Note {
+	known := map[string]Note{}
+	for i := range x.live {
+		if r := x.live[i].Refused; r != nil && x.Syntax != nil && r.By == x.judge() {
+			known[r.SHA256] = noteOf(&x.live[i])
+		}
+	}
+	return known
+}
+
+// rememberedVerdicts are those of the live manifest, by path. None holds if another checker is at work, or another setting, or if the ignore
+// files of Airflow changed: then files that they name must be read.
+func (x *run) rememberedVerdicts(files []selection.File) map[string]Note {
+	live := x.record.Live
+	if live == nil || live.Verdicts == "" || live.Verdicts != x.verdictsRest() {
+		return nil
+	}
+	notes, ignores := map[string]Note{}, map[string]string{}
+	for i := range x.live {
+		f := &x.live[i]
+		if f.Refused != nil {
+			notes[f.Path] = noteOf(f)
+		}
+		if path.Base(f.Path) == selection.AirflowIgnoreFile && f.State != state.LeftOut {
+			ignores[f.Path] = f.Source + "\x00" + f.Version
+		}
+	}
+	for _, f := range files {
+		if p := x.archivePath(f.Path); path.Base(p) == selection.AirflowIgnoreFile {
+			if ignores[p] != x.Sources[f.Source].URL+"\x00"+f.Object.Version {
+				return nil
+			}
+			delete(ignores, p)
+		}
+	}
+	if len(ignores) > 0 {
+		return nil
+	}
+	return notes
+}
+
+// isRefused reports whether an earlier run found a syntax error in this very object.
+func (b *planner) isRefused(p, source string, o bucket.Object) bool {
+	r := b.refused[p].refused
+	return r != nil && r.Source == source && r.Key == o.Key && r.Version == o.Version
+}
+
+// refuse decides about a file that the check found something in, and reports whether it is packed nevertheless.
+func (x *run) refuse(ctx context.Context, it *item, f *fetched) (packed bool, err error) {
+	if f.verdict.broken == nil {
+		x.warn(it, Note{Path: it.path, Key: it.object.Key, Reason: reasonUnchecked, Message: f.verdict.unchecked})
+		return true, nil
+	}
+	n := x.diagnosed(it, f.sum, f.verdict.broken)
+	mode := x.Sources[it.source].syntax()
+	if mode != Warn {
+		ignored, err := x.ignoredByAirflow(ctx, it.path)
+		if err != nil {
+			return false, err
+		}
+		if ignored {
+			mode = Warn
+		}
+	}
+	switch mode {
+	case Warn:
+		n.refused = nil
+		x.warn(it, n)
+		return true, nil
+	case Hold:
+		x.checks.heldBy = append(x.checks.heldBy, n)
+	}
+	x.plan.turnDown(it, n)
+	return false, nil
+}
+
+// warn ships a file with a note.
+func (x *run) warn(it *item, n Note) {
+	noteLine(&it.line, n)
+	x.plan.warnings = append(x.plan.warnings, n)
+}
+
+// noteLine writes a note into a line of the manifest.
+func noteLine(line *state.File, n Note) {
+	line.Reason, line.Message, line.Line, line.Column, line.Excerpt, line.Refused = n.Reason, n.Message, n.Line, n.Column, n.Excerpt, n.refused
+}
+
+// noteOf is the opposite of noteLine.
+func noteOf(line *state.File) Note {
+	return Note{Path: line.Path, Key: line.Key, Reason: line.Reason, Message: line.Message, Line: line.Line, Column: line.Column,
+		Excerpt: line.Excerpt, refused: line.Refused}
+}
+
+// turnDown lets a path keep its last good content, or leaves it out if it has none.
+func (p *plan) turnDown(it *item, n Note) {
+	isThis := func(path string) bool { return path == it.path }
+	p.bytes -= it.line.Size
+	if it.live == nil {
+		it.leftOut = true
+		p.added = slices.DeleteFunc(p.added, isThis)
+		p.leftOut = append(p.leftOut, n)
+		return
+	}
+	p.modified = slices.DeleteFunc(p.modified, isThis)
+	p.kept = append(p.kept, n)
+	it.object, it.line = nil, *it.live
+	it.line.State = state.Kept
+	noteLine(&it.line, n)
+	p.bytes += it.line.Size
+}
+
+// verdictsOfPlan is verdictsRest if the plan turns a file down, else "".
+func (x *run) verdictsOfPlan() string {
+	if slices.ContainsFunc(x.plan.kept, isBroken) || slices.ContainsFunc(x.plan.leftOut, isBroken) {
+		return x.verdictsRest()
+	}
+	return ""
+}
+
+func isBroken(n Note) bool { return n.Reason == reasonSyntax }
+
+// finishChecks brings the plan in order after files were turned down.
+func (x *run) finishChecks() error {
+	p := &x.plan
+	p.items = slices.DeleteFunc(p.items, func(it item) bool { return it.leftOut })
+	for _, list := range [][]Note{p.kept, p.leftOut, p.warnings} {
+		sortNotes(list)
+	}
+	x.report()
+	x.logNotes()
+	if held := x.checks.heldBy; len(held) > 0 {
+		sortNotes(held)
+		more := ""
+		if len(held) > 1 {
+			more = fmt.Sprintf(" (and %d more)", len(held)-1)
+		}
+		return x.holdForSyntax(fmt.Sprintf("%s:%d:%d: %s%s: repair it, or remove it", held[0].Path, held[0].Line, held[0].Column, held[0].Message, more))
+	}
+	if len(p.items) == 0 && slices.ContainsFunc(p.leftOut, isBroken) && !x.AllowEmpty && len(p.approved) == 0 {
+		return x.holdForSyntax("nothing would be live: every file has a syntax error")
+	}
+	return nil
+}
+
+func (x *run) holdForSyntax(why string) error { return held("syntax: " + why) }
+
+// loggedNotes bounds the lines of one run; the rest is in the result and in the manifest.
+const loggedNotes = 20
+
+// logNotes tells of the files with syntax errors; their source stays out of the log, since it may hold a secret.
+func (x *run) logNotes() {
+	for _, list := range []struct {
+		fate  string
+		notes []Note
+	}{{"kept", x.plan.kept}, {"left out", x.plan.leftOut}, {"deployed", x.plan.warnings}} {
+		notes := slices.DeleteFunc(slices.Clone(list.notes), func(n Note) bool { return n.Reason != reasonSyntax && n.Reason != reasonUnchecked })
+		for _, n := range notes[:min(len(notes), loggedNotes)] {
+			x.Log.Warn("a Python file is not in order, or could not be checked", "route", x.Name, "path", n.Path, "line", n.Line, "column", n.Column,
+				"reason", n.Reason, "message", n.Message, "fate", list.fate)
+		}
+	}
+}

@@ -55,7 +55,7 @@ func (s *setup) write(name, content string) {
 func (s *setup) run(args ...string) (code int, stdout, stderr string) {
 	s.t.Helper()
 	var out, errs bytes.Buffer
-	code = run(context.Background(), args, &console{env: func(name string) string { return s.env[name] }, out: &out, err: &errs, cache: testCache})
+	code = run(context.Background(), args, &console{env: func(name string) string { return s.env[name] }, out: &out, err: &errs, machineCode: testCache})
 	s.requireNoSecret(out.String() + errs.String())
 	return code, out.String(), errs.String()
 }

@@ -4,7 +4,6 @@ import (
 	"context"
 	"fmt"
 	"log/slog"
-	"path/filepath"
 
 	"github.com/dagbucket/dagbucket/internal/awswire"
 	"github.com/dagbucket/dagbucket/internal/bucket"
@@ -29,7 +28,7 @@ func (d demoCmd) Run(ctx context.Context, c *console) error {
 	return demo.Run(ctx, demo.Options{
 		Cloud: d.Cloud, Out: c.out, Log: log, Open: open[d.Cloud], Version: version, Once: d.Once || !c.outTerminal,
 		// A few sample DAGs are sooner interpreted than machine code is made.
-		Syntax: pysyntax.New(pysyntax.Options{Cache: filepath.Join(c.cache, "pysyntax"), Log: slog.New(slog.DiscardHandler)}),
+		Syntax: pysyntax.New(pysyntax.Options{Cache: c.machineCode, Log: slog.New(slog.DiscardHandler)}),
 		Print: func(r deployer.Result) {
 			fmt.Fprintln(c.out)
 			c.printResult(r)

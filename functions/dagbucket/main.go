@@ -62,7 +62,7 @@ type cli struct {
 func main() {
 	ctx, stop := signal.NotifyContext(context.Background(), os.Interrupt, syscall.SIGTERM)
 	code := run(ctx, os.Args[1:], &console{
-		env: os.Getenv, out: os.Stdout, err: os.Stderr, cache: cacheFolder(),
+		env: os.Getenv, out: os.Stdout, err: os.Stderr, machineCode: machineCode(),
 		outTerminal: term.IsTerminal(int(os.Stdout.Fd())), errTerminal: term.IsTerminal(int(os.Stderr.Fd())),
 	})
 	stop()
@@ -73,7 +73,7 @@ func main() {
 type console struct {
 	env                      func(string) string
 	out, err                 io.Writer
-	cache                    string // folder of what is made once for a user and a machine; "" if there is none
+	machineCode              string // folder of the syntax checker's, made once for a user and a machine; "" if there is none
 	outTerminal, errTerminal bool
 	verbose                  bool
 }
@@ -139,17 +139,17 @@ func exitCode(o deployer.Outcome) int {
 	return exitOK
 }
 
-func cacheFolder() string {
+func machineCode() string {
 	folder, err := os.UserCacheDir()
 	if err != nil {
 		return ""
 	}
-	return filepath.Join(folder, "dagbucket")
+	return filepath.Join(folder, "dagbucket", "pysyntax")
 }
 
 // checker is the syntax check, with machine code that is made when it is first wanted. That takes its time, so people are told.
 func (c *console) checker() *pysyntax.Checker {
-	o := pysyntax.Options{Log: c.log()}
+	o := pysyntax.Options{Cache: c.machineCode, Make: c.machineCode != "", Log: c.log()}
 	if c.errTerminal {
 		plain := func(_ []string, a slog.Attr) slog.Attr {
 			if a.Key == slog.TimeKey || a.Key == slog.LevelKey {
@@ -158,9 +158,6 @@ func (c *console) checker() *pysyntax.Checker {
 			return a
 		}
 		o.Log = slog.New(slog.NewTextHandler(c.err, &slog.HandlerOptions{ReplaceAttr: plain}))
-	}
-	if c.cache != "" {
-		o.Cache, o.Make = filepath.Join(c.cache, "pysyntax"), true
 	}
 	return pysyntax.New(o)
 }

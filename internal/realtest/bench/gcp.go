@@ -17,6 +17,7 @@ import (
 	"google.golang.org/api/iterator"
 	"google.golang.org/api/option"
 
+	"github.com/dagbucket/dagbucket/internal/realtest/buildpack"
 	"github.com/dagbucket/dagbucket/internal/realtest/cloudrun"
 )
 
@@ -76,7 +77,7 @@ func (g *gcp) environment(endpoint string) []string {
 // start ends when the function has answered once; cloudrun itself is content when it listens.
 func (g *gcp) start(ctx context.Context, env []string) (function, error) {
 	began := time.Now()
-	instance, err := cloudrun.Start(ctx, cloudrun.Options{Binary: g.binary, Env: env, Timeout: invocationTimeout})
+	instance, err := cloudrun.Start(ctx, cloudrun.Options{Binary: g.binary, Env: env, Timeout: invocationTimeout, Folder: buildpack.Workspace(g.binary)})
 	if err != nil {
 		return nil, err
 	}

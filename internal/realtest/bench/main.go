@@ -38,7 +38,7 @@ type options struct {
 func main() {
 	var o options
 	flag.StringVar(&o.cloud, "cloud", "all", "measure only this cloud: "+strings.Join(cloudNames(), " or "))
-	flag.StringVar(&o.only, "only", "", "measure only the scenarios whose name contains this")
+	flag.StringVar(&o.only, "only", "", "measure only what has a name that contains this: a scenario, or syntax")
 	flag.IntVar(&o.rounds, "rounds", 5, "how often each is measured")
 	flag.IntVar(&o.starts, "starts", 20, "how often the start-up is measured")
 	flag.Parse()
@@ -54,6 +54,11 @@ func run(ctx context.Context, o options) error {
 		return err
 	}
 	defer os.RemoveAll(dir)
+	if strings.Contains("syntax", o.only) {
+		if err := measureSyntax(ctx, dir, o); err != nil {
+			return fmt.Errorf("syntax check: %w", err)
+		}
+	}
 	known := false
 	for _, c := range clouds {
 		if o.cloud != "all" && o.cloud != c.name {
@@ -79,6 +84,11 @@ func measureCloud(ctx context.Context, c namedCloud, dir string, o options) erro
 	fmt.Printf("\n%s\n", c.title)
 	if err := b.startUp(ctx, o.starts); err != nil {
 		return err
+	}
+	if strings.Contains("syntax", o.only) {
+		if err := b.measureDelay(ctx, o.rounds); err != nil {
+			return fmt.Errorf("a changed file: %w", err)
+		}
 	}
 	fmt.Printf("\n%-14s %-9s %9s %9s %7s   %-7s %9s   %-8s %10s   %s\n", "source", "network", "floor", "dagbucket", "ratio", "≤ 1.3", "peak RSS",
 		"≤ 200 MB", "no change", "requests of a sync without changes")

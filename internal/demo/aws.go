@@ -75,6 +75,7 @@ func s3Commands(endpoint string) []command {
 	return []command{
 		{"add a DAG", `curl -X PUT --data-binary 'print("hello")' ` + url + "my_dag.py"},
 		{"change it", `curl -X PUT --data-binary 'print("hello, Astro")' ` + url + "my_dag.py"},
+		{"break it", `curl -X PUT --data-binary 'print("hello, Astro"' ` + url + "my_dag.py"},
 		{"delete it", "curl -X DELETE " + url + "my_dag.py"},
 		{"a burst", `for i in 1 2 3 4 5; do curl -X PUT --data-binary "n = $i" ` + url + "team/dag_$i.py; done"},
 	}

@@ -18,6 +18,7 @@ import (
 	"github.com/dagbucket/dagbucket/internal/bucket"
 	"github.com/dagbucket/dagbucket/internal/demo"
 	"github.com/dagbucket/dagbucket/internal/deployer"
+	"github.com/dagbucket/dagbucket/internal/pysyntax"
 	"github.com/dagbucket/dagbucket/internal/gcpwire"
 )
 
@@ -63,6 +64,8 @@ func TestThePrintedCommands(t *testing.T) {
 			p.seesLive(" 14  dags/my_dag.py\n")
 			require.Equal(t, []string{"~ dags/my_dag.py"}, p.does("change it", 1))
 			p.seesLive(" 21  dags/my_dag.py\n")
+			require.Equal(t, []string{"kept dags/my_dag.py"}, p.does("break it", 1))
+			p.seesLive(" 21  dags/my_dag.py\n")
 			require.Equal(t, []string{"- dags/my_dag.py"}, p.does("delete it", 1))
 			require.Equal(t, []string{"+ dags/team/dag_1.py", "+ dags/team/dag_2.py", "+ dags/team/dag_3.py", "+ dags/team/dag_4.py",
 				"+ dags/team/dag_5.py"}, p.does("a burst", 5))
@@ -89,7 +92,8 @@ func startPerson(t *testing.T, cloud demo.Cloud) *person {
 	out, said := io.Pipe()
 	go func() {
 		p.ended <- demo.Run(p.ctx, demo.Options{Cloud: cloud, Out: said, Log: slog.New(slog.DiscardHandler), Open: open[cloud],
-			Print: func(r deployer.Result) { p.results <- r }})
+			Syntax: pysyntax.New(pysyntax.Options{}),
+			Print:  func(r deployer.Result) { p.results <- r }})
 		_ = said.Close()
 	}()
 	text := readUntil(t, out, "Ctrl-C ends the demo")
@@ -97,11 +101,11 @@ func startPerson(t *testing.T, cloud demo.Cloud) *person {
 	for _, line := range regexp.MustCompile(`(?m)^  (.{14}) ((for|curl) .*)$`).FindAllStringSubmatch(text, -1) {
 		p.commands[strings.TrimSpace(line[1])] = line[2]
 	}
-	require.Len(t, p.commands, 5, text)
+	require.Len(t, p.commands, 6, text)
 	return p
 }
 
-// does runs a printed command, and returns what was deployed until that were so many changes.
+// does runs a printed command, and returns what became of files, until it was so many.
 func (p *person) does(command string, changes int) []string {
 	p.t.Helper()
 	line := p.commands[command]
@@ -120,6 +124,9 @@ func (p *person) does(command string, changes int) []string {
 				for _, path := range paths {
 					deployed = append(deployed, mark+path)
 				}
+			}
+			for _, n := range r.Kept {
+				deployed = append(deployed, "kept "+n.Path)
 			}
 		case <-p.ctx.Done():
 			require.FailNow(p.t, "it was not deployed", "%s: %s", command, deployed)

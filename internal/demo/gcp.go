@@ -102,6 +102,7 @@ func cloudStorageCommands(endpoint string) []command {
 	return []command{
 		{"add a DAG", upload(`'print("hello")'`, "'", "my_dag.py")},
 		{"change it", upload(`'print("hello, Astro")'`, "'", "my_dag.py")},
+		{"break it", upload(`'print("hello, Astro"'`, "'", "my_dag.py")},
 		{"delete it", "curl -X DELETE " + endpoint + "/storage/v1/b/" + dagsBucket + "/o/" + url.PathEscape(prefix+"my_dag.py")},
 		{"a burst", "for i in 1 2 3 4 5; do " + upload(`"n = $i"`, `"`, "team/dag_$i.py") + "; done"},
 	}

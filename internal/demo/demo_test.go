@@ -18,8 +18,8 @@ import (
 	"github.com/dagbucket/dagbucket/internal/bucket"
 	"github.com/dagbucket/dagbucket/internal/demo"
 	"github.com/dagbucket/dagbucket/internal/deployer"
-	"github.com/dagbucket/dagbucket/internal/pysyntax"
 	"github.com/dagbucket/dagbucket/internal/gcpwire"
+	"github.com/dagbucket/dagbucket/internal/pysyntax"
 )
 
 // open are the means of each cloud that has a demo.

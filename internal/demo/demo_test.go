@@ -92,7 +92,7 @@ func startPerson(t *testing.T, cloud demo.Cloud) *person {
 	out, said := io.Pipe()
 	go func() {
 		p.ended <- demo.Run(p.ctx, demo.Options{Cloud: cloud, Out: said, Log: slog.New(slog.DiscardHandler), Open: open[cloud],
-			Syntax: pysyntax.New(pysyntax.Options{}),
+			Syntax: pysyntax.New(pysyntax.Options{Cache: "../../build/pysyntax/test", Make: true}), // as the other tests
 			Print:  func(r deployer.Result) { p.results <- r }})
 		_ = said.Close()
 	}()

@@ -1,13 +1,13 @@
 package deployer
 
 import (
+	"bytes"
 	"context"
 	"io"
 	"path"
 	"strings"
 
 	"github.com/dagbucket/dagbucket/internal/bucket"
-	"github.com/dagbucket/dagbucket/internal/bundle"
 	"github.com/dagbucket/dagbucket/internal/selection"
 )
 
@@ -37,18 +37,20 @@ const ignoreFileLimit = 1<<20 + 1
 func (x *run) readAirflowIgnores(ctx context.Context) error {
 	syntaxes := x.deployment.Ignores
 	if len(syntaxes) == 0 {
-		syntaxes = []selection.AirflowSyntax{selection.Airflow2Regexp, selection.Airflow2Glob, selection.Airflow3Regexp, selection.Airflow3Glob}
+		syntaxes = []selection.AirflowSyntax{selection.Airflow2Regexp, selection.Airflow3Glob} // the defaults
 	}
-	x.checks.ignores = make([]map[string]*selection.AirflowIgnore, len(syntaxes))
+	ignores := make([]map[string]*selection.AirflowIgnore, len(syntaxes))
 	for i := range syntaxes {
-		x.checks.ignores[i] = map[string]*selection.AirflowIgnore{}
+		ignores[i] = map[string]*selection.AirflowIgnore{}
 	}
+	live := liveBundle{run: x} // beside the packer's, which goes through it in order
+	defer live.close()
 	for i := range x.plan.items {
 		it := &x.plan.items[i]
 		if path.Base(it.path) != selection.AirflowIgnoreFile {
 			continue
 		}
-		content, err := x.readShipped(ctx, it)
+		content, err := x.readShipped(ctx, it, &live)
 		if err != nil {
 			return err
 		}
@@ -56,49 +58,30 @@ func (x *run) readAirflowIgnores(ctx context.Context) error {
 		if folder == "." {
 			folder = ""
 		}
-		for i, s := range syntaxes {
-			x.checks.ignores[i][folder] = selection.ParseAirflowIgnore(content, s)
+		for k, syntax := range syntaxes {
+			ignores[k][folder] = selection.ParseAirflowIgnore(content, syntax)
 		}
 	}
+	x.checks.ignores = ignores
 	return nil
 }
 
-// readShipped reads a small file that the plan ships, from where the packer takes it.
-func (x *run) readShipped(ctx context.Context, it *item) ([]byte, error) {
+// readShipped reads the beginning of a file that the plan ships, from where the packer takes it. Files are asked for in order of path.
+func (x *run) readShipped(ctx context.Context, it *item, live *liveBundle) ([]byte, error) {
 	if it.object == nil {
-		return x.readLiveMember(ctx, it.path)
+		return live.read(ctx, it.path, ignoreFileLimit)
 	}
 	body := bucket.NewReader(ctx, x.Sources[it.source].Bucket, *it.object)
 	defer body.Close()
-	var from io.Reader = body
-	if it.object.Gzip {
-		from = &gunzip{from: body}
-	}
-	content, err := io.ReadAll(io.LimitReader(from, ignoreFileLimit))
+	content, err := io.ReadAll(io.LimitReader(body, ignoreFileLimit))
 	if err != nil {
 		return nil, x.fetchError(it, err)
 	}
-	return content, nil
-}
-
-// readLiveMember reads the beginning of a file of the live bundle, beside the packer, which goes through it in order.
-func (x *run) readLiveMember(ctx context.Context, p string) ([]byte, error) {
-	live := x.record.Live
-	body, err := x.Store.OpenBundle(ctx, live.Run, live.BundleSize)
-	if err != nil {
-		return nil, bundleError(ctx, err)
-	}
-	defer body.Close()
-	r, err := bundle.NewReader(body)
-	if err != nil {
-		return nil, bundleError(ctx, err)
-	}
-	if _, err := r.Seek(p); err != nil {
-		return nil, bundleError(ctx, err)
-	}
-	content, err := io.ReadAll(io.LimitReader(r, ignoreFileLimit))
-	if err != nil {
-		return nil, bundleError(ctx, err)
+	if it.object.Gzip {
+		decoded, err := io.ReadAll(io.LimitReader(&gunzip{from: io.NopCloser(bytes.NewReader(content))}, ignoreFileLimit))
+		if err == nil { // else its bytes are not what their encoding says, and are shipped as they are
+			content = decoded
+		}
 	}
 	return content, nil
 }

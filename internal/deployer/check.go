@@ -9,6 +9,7 @@ import (
 	"path"
 	"slices"
 	"strings"
+	"sync"
 	"time"
 
 	"github.com/dagbucket/dagbucket/internal/bucket"
@@ -36,7 +37,8 @@ const largeReads = 4
 // verdict is what the syntax check says of a file that is neither valid nor exempt.
 type verdict struct {
 	broken    *pysyntax.Diagnostic // the first error
-	unchecked string               // or why there is none
+	unchecked string               // or why there is no verdict
+	later     bool                 // there may be one in the next run
 }
 
 // checks is what a run knows of step 7.
@@ -44,15 +46,21 @@ type checks struct {
 	until  time.Time // no file is checked after it; zero is never
 	loaded bool      // loading was begun
 	large  chan struct{}
-	heldBy []Note          // broken files that hold the run
-	known  map[string]Note // contents that this checker refused before, by SHA-256
+	given  sync.Map // *verdict by SHA-256 of the content, nil for a valid one
+
+	// Of this look at the sources:
+	earlier map[string]Note // files that the live manifest calls broken, by path
+	known   map[string]Note // those of them that this checker judged, by SHA-256
+	heldBy  []Note          // broken files that hold the run
+	down    map[string]bool // paths that were turned down
 	// ignores holds what Airflow's ignore files say, by syntax and folder, once a broken file asks for it.
 	ignores []map[string]*selection.AirflowIgnore
 }
 
-func newChecks() checks { return checks{large: make(chan struct{}, largeReads)} }
+// reset forgets what rests on one look at the sources.
+func (c *checks) reset() { c.heldBy, c.ignores, c.down = nil, nil, map[string]bool{} }
 
-// limitChecks reserves half of the run's time for the rest: a large first deploy may be checked slowly, but not only checked.
+// limitChecks reserves half of the time that is left for the rest: a large first deploy may be checked slowly, but not only checked.
 func (x *run) limitChecks(ctx context.Context) {
 	if deadline, ok := ctx.Deadline(); ok {
 		now := x.Clock.Now()
@@ -78,6 +86,9 @@ func (x *run) judge() string {
 	return fmt.Sprintf("%s for Python %s", pysyntax.Kind, pysyntax.Python(x.deployment.Python))
 }
 
+// treatment names this version's way with broken files. Raise it when that changes, so that they are looked at again.
+const treatment = "1"
+
 // verdictsRest names all that decides about broken files besides their contents.
 func (x *run) verdictsRest() string {
 	if x.Syntax == nil {
@@ -87,7 +98,7 @@ func (x *run) verdictsRest() string {
 	for i, s := range x.Sources {
 		modes[i] = s.syntax()
 	}
-	return fmt.Sprintf("%s, %s, ignores %v", x.judge(), strings.Join(modes, " "), x.deployment.Ignores)
+	return fmt.Sprintf("%s, %s, ignores %v, treatment %s", x.judge(), strings.Join(modes, " "), x.deployment.Ignores, treatment)
 }
 
 // loadChecker begins to load the checker, so that it is there when the sources are quiet, if a Python file changed.
@@ -96,13 +107,15 @@ func (x *run) loadChecker(v *view) {
 		return
 	}
 	versions := make(map[string]string, len(x.live))
-	for _, f := range x.live {
-		if isPython(f.Key) {
-			id, version := objectID(f.Source, f.Key), f.Version
-			if f.Refused != nil {
-				id, version = objectID(f.Refused.Source, f.Refused.Key), f.Refused.Version
-			}
-			versions[id] = version
+	leftOut := map[string]bool{} // for another reason, which the check will not change
+	for i := range x.live {
+		switch f := &x.live[i]; {
+		case f.Refused != nil:
+			versions[objectID(f.Refused.Source, f.Refused.Key)] = f.Refused.Version
+		case f.State == state.LeftOut:
+			leftOut[f.Key] = true
+		case isPython(f.Key):
+			versions[objectID(f.Source, f.Key)] = f.Version
 		}
 	}
 	for i, l := range v.listings {
@@ -110,7 +123,7 @@ func (x *run) loadChecker(v *view) {
 			continue
 		}
 		for _, o := range l.Objects {
-			if isPython(o.Key) && versions[objectID(x.Sources[i].URL, o.Key)] != o.Version {
+			if isPython(o.Key) && !leftOut[o.Key] && versions[objectID(x.Sources[i].URL, o.Key)] != o.Version {
 				x.checks.loaded = true
 				go func() { _ = x.Syntax.Load() }() // Check tells of the error
 				return
@@ -124,27 +137,43 @@ func (x *run) checkFetched(ctx context.Context, it *item, f *fetched) error {
 	if f.isLive || !x.mustCheck(it) || it.live != nil && f.sum == it.live.SHA256 {
 		return nil
 	}
-	if f.size > pysyntax.MaxSource {
+	content := f.head
+	switch {
+	case f.size > pysyntax.MaxSource:
 		f.verdict = &verdict{unchecked: fmt.Sprintf("not checked: %d bytes are more than %d", f.size, pysyntax.MaxSource)}
 		return nil
-	}
-	content := f.head
-	if f.rest != nil {
-		var done func()
-		var err error
-		if content, done, err = x.readAgain(ctx, it); err != nil {
+	case f.rest != nil:
+		again, done, err := x.readAgain(ctx, it, f)
+		if err != nil {
 			return err
 		}
 		defer done()
-		f.sum = sumOf(content)
+		content, f.sum = again, sumOf(again)
 	}
-	if n, known := x.checks.known[f.sum]; known {
-		f.verdict = &verdict{broken: &pysyntax.Diagnostic{Line: n.Line, Column: n.Column, Message: n.Message, Excerpt: n.Excerpt}}
-		return nil
+	verdict, err := x.judgeContent(ctx, content, f.sum)
+	if verdict != nil && verdict.unchecked != "" {
+		verdict = x.insist(it, f.sum, verdict)
 	}
-	var err error
-	f.verdict, err = x.judgeContent(ctx, content)
+	f.verdict = verdict
 	return err
+}
+
+// insist returns the earlier verdict on an object or content that was found broken and cannot be checked again now.
+func (x *run) insist(it *item, sum string, unchecked *verdict) *verdict {
+	n, ok := x.checks.earlier[it.path]
+	if !ok {
+		return unchecked
+	}
+	r := n.refused
+	isThis := r.Source == x.Sources[it.source].URL && r.Key == it.object.Key && r.Version == it.object.Version
+	if !isThis && r.SHA256 != sum {
+		return unchecked
+	}
+	return verdictOf(n)
+}
+
+func verdictOf(n Note) *verdict {
+	return &verdict{broken: &pysyntax.Diagnostic{Line: n.Line, Column: n.Column, Message: n.Message, Excerpt: n.Excerpt}}
 }
 
 func sumOf(content []byte) string {
@@ -153,7 +182,7 @@ func sumOf(content []byte) string {
 }
 
 // readAgain reads a file of at most pysyntax.MaxSource bytes; done lets the next one be read.
-func (x *run) readAgain(ctx context.Context, it *item) (content []byte, done func(), err error) {
+func (x *run) readAgain(ctx context.Context, it *item, f *fetched) (content []byte, done func(), err error) {
 	select {
 	case x.checks.large <- struct{}{}:
 		done = func() { <-x.checks.large }
@@ -163,7 +192,7 @@ func (x *run) readAgain(ctx context.Context, it *item) (content []byte, done fun
 	body := bucket.NewReader(ctx, x.Sources[it.source].Bucket, *it.object)
 	defer body.Close()
 	var from io.Reader = body
-	if it.object.Gzip {
+	if f.decoded {
 		from = &gunzip{from: body}
 	}
 	if content, err = io.ReadAll(io.LimitReader(from, pysyntax.MaxSource+1)); err != nil {
@@ -174,20 +203,28 @@ func (x *run) readAgain(ctx context.Context, it *item) (content []byte, done fun
 }
 
 // judgeContent returns nil for a valid source.
-func (x *run) judgeContent(ctx context.Context, content []byte) (*verdict, error) {
+func (x *run) judgeContent(ctx context.Context, content []byte, sum string) (*verdict, error) {
+	if n, known := x.checks.known[sum]; known {
+		return verdictOf(n), nil
+	}
+	if given, ok := x.checks.given.Load(sum); ok {
+		return given.(*verdict), nil
+	}
 	if until := x.checks.until; !until.IsZero() && x.Clock.Now().After(until) {
-		return &verdict{unchecked: "not checked: half of the time that this run has was over"}, nil
+		return &verdict{unchecked: "not checked: the time for it was over", later: true}, nil
 	}
 	found, err := x.Syntax.Check(ctx, content, x.deployment.Python)
+	var v *verdict
 	switch {
 	case pysyntax.IsUnchecked(err):
-		return &verdict{unchecked: err.Error()}, nil
+		v = &verdict{unchecked: err.Error()}
 	case err != nil:
 		return nil, err
 	case len(found) > 0:
-		return &verdict{broken: &found[0]}, nil
+		v = &verdict{broken: &found[0]}
 	}
-	return nil, nil
+	x.checks.given.Store(sum, v)
+	return v, nil
 }
 
 // diagnosed is a note on a file with a syntax error.
@@ -196,15 +233,21 @@ func (x *run) diagnosed(it *item, sum string, d *pysyntax.Diagnostic) Note {
 		refused: &state.Refused{Source: x.Sources[it.source].URL, Key: it.object.Key, Version: it.object.Version, SHA256: sum, By: x.judge()}}
 }
 
-// knownContents are those that the live manifest names as broken, by this checker and for this Python.
-func (x *run) knownContents() map[string]Note {
-	known := map[string]Note{}
+// recallVerdicts notes what the live manifest calls broken.
+func (x *run) recallVerdicts() {
+	x.checks.earlier, x.checks.known = map[string]Note{}, map[string]Note{}
+	if x.Syntax == nil {
+		return
+	}
 	for i := range x.live {
-		if r := x.live[i].Refused; r != nil && x.Syntax != nil && r.By == x.judge() {
-			known[r.SHA256] = noteOf(&x.live[i])
+		if r := x.live[i].Refused; r != nil {
+			n := noteOf(&x.live[i])
+			x.checks.earlier[n.Path] = n
+			if r.By == x.judge() {
+				x.checks.known[r.SHA256] = n
+			}
 		}
 	}
-	return known
 }
 
 // rememberedVerdicts are those of the live manifest, by path. None holds if another checker is at work, or another setting, or if the ignore
@@ -244,18 +287,26 @@ func (b *planner) isRefused(p, source string, o bucket.Object) bool {
 	return r != nil && r.Source == source && r.Key == o.Key && r.Version == o.Version
 }
 
-// refuse decides about a file that the check found something in, and reports whether it is packed nevertheless.
-func (x *run) refuse(ctx context.Context, it *item, f *fetched) (packed bool, err error) {
+// fate is what becomes of a file in the bundle.
+type fate int
+
+const (
+	ship fate = iota
+	keep
+	leaveOut
+)
+
+// refuse decides about a file that the check had something to say of.
+func (x *run) refuse(ctx context.Context, it *item, f *fetched) (fate, error) {
 	if f.verdict.broken == nil {
-		x.warn(it, Note{Path: it.path, Key: it.object.Key, Reason: reasonUnchecked, Message: f.verdict.unchecked})
-		return true, nil
+		return x.refuseUnchecked(it, f.verdict), nil
 	}
 	n := x.diagnosed(it, f.sum, f.verdict.broken)
 	mode := x.Sources[it.source].syntax()
 	if mode != Warn {
 		ignored, err := x.ignoredByAirflow(ctx, it.path)
 		if err != nil {
-			return false, err
+			return ship, err
 		}
 		if ignored {
 			mode = Warn
@@ -265,18 +316,36 @@ func (x *run) refuse(ctx context.Context, it *item, f *fetched) (packed bool, er
 	case Warn:
 		n.refused = nil
 		x.warn(it, n)
-		return true, nil
+		return ship, nil
 	case Hold:
 		x.checks.heldBy = append(x.checks.heldBy, n)
 	}
-	x.plan.turnDown(it, n)
-	return false, nil
+	return x.turnDown(it, n), nil
+}
+
+// refuseUnchecked lets a file without a verdict go live, but for one that can wait for the next run.
+func (x *run) refuseUnchecked(it *item, v *verdict) fate {
+	n := Note{Path: it.path, Key: it.object.Key, Reason: reasonUnchecked, Message: v.unchecked}
+	if v.later && it.live != nil && !x.bundleGone {
+		x.plan.provisional = true
+		return x.turnDown(it, n)
+	}
+	x.warn(it, n)
+	return ship
 }
 
 // warn ships a file with a note.
 func (x *run) warn(it *item, n Note) {
 	noteLine(&it.line, n)
 	x.plan.warnings = append(x.plan.warnings, n)
+}
+
+// warnAgain lets what is live keep its warning when the same content comes again.
+func (x *run) warnAgain(it *item) {
+	if n := noteOf(it.live); it.live.State == state.Live && n.Reason != "" {
+		n.Key = it.object.Key
+		x.warn(it, n)
+	}
 }
 
 // noteLine writes a note into a line of the manifest.
@@ -291,21 +360,21 @@ func noteOf(line *state.File) Note {
 }
 
 // turnDown lets a path keep its last good content, or leaves it out if it has none.
-func (p *plan) turnDown(it *item, n Note) {
-	isThis := func(path string) bool { return path == it.path }
+func (x *run) turnDown(it *item, n Note) fate {
+	p := &x.plan
+	x.checks.down[it.path] = true
 	p.bytes -= it.line.Size
 	if it.live == nil {
 		it.leftOut = true
-		p.added = slices.DeleteFunc(p.added, isThis)
 		p.leftOut = append(p.leftOut, n)
-		return
+		return leaveOut
 	}
-	p.modified = slices.DeleteFunc(p.modified, isThis)
 	p.kept = append(p.kept, n)
 	it.object, it.line = nil, *it.live
 	it.line.State = state.Kept
 	noteLine(&it.line, n)
 	p.bytes += it.line.Size
+	return keep
 }
 
 // verdictsOfPlan is verdictsRest if the plan turns a file down, else "".
@@ -321,7 +390,17 @@ func isBroken(n Note) bool { return n.Reason == reasonSyntax }
 // finishChecks brings the plan in order after files were turned down.
 func (x *run) finishChecks() error {
 	p := &x.plan
-	p.items = slices.DeleteFunc(p.items, func(it item) bool { return it.leftOut })
+	if len(x.checks.down) > 0 {
+		isDown := func(path string) bool { return x.checks.down[path] }
+		p.added, p.modified = slices.DeleteFunc(p.added, isDown), slices.DeleteFunc(p.modified, isDown)
+		items := make([]item, 0, len(p.items)) // a new one: the fetch may still look at the old one
+		for _, it := range p.items {
+			if !it.leftOut {
+				items = append(items, it)
+			}
+		}
+		p.items = items
+	}
 	for _, list := range [][]Note{p.kept, p.leftOut, p.warnings} {
 		sortNotes(list)
 	}
@@ -335,8 +414,26 @@ func (x *run) finishChecks() error {
 		}
 		return x.holdForSyntax(fmt.Sprintf("%s:%d:%d: %s%s: repair it, or remove it", held[0].Path, held[0].Line, held[0].Column, held[0].Message, more))
 	}
-	if len(p.items) == 0 && slices.ContainsFunc(p.leftOut, isBroken) && !x.AllowEmpty && len(p.approved) == 0 {
-		return x.holdForSyntax("nothing would be live: every file has a syntax error")
+	return x.guardBroken()
+}
+
+// guardBroken holds the run if broken files alone are left of a source: they would empty it.
+func (x *run) guardBroken() error {
+	p := &x.plan
+	shipped, broken := map[string]int{}, map[string]int{}
+	for i := range p.items {
+		shipped[p.items[i].line.Source]++
+	}
+	for _, n := range p.leftOut {
+		if n.refused != nil {
+			broken[n.refused.Source]++
+		}
+	}
+	for _, source := range sortedKeys(broken) {
+		had := x.record.Live != nil && x.record.Live.Sources[source] > 0
+		if shipped[source] == 0 && (had || len(p.items) == 0) && !x.AllowEmpty && !slices.Contains(p.approved, source) {
+			return x.holdForSyntax("every file of " + source + " has a syntax error, and nothing of it would be live: repair one, or set guard.allow_empty: true")
+		}
 	}
 	return nil
 }

@@ -403,7 +403,7 @@ func TestNothingLeftButBrokenFiles(t *testing.T) {
 	w, _ := newCheckedWorld(t)
 	w.put("dags/a.py", "BROKEN")
 	r := w.requireOutcome(deployer.Held, w.sync())
-	require.Equal(t, "syntax: nothing would be live: every file has a syntax error", r.Reason)
+	require.Equal(t, "syntax: every file of s3://acme/dags/ has a syntax error, and nothing of it would be live: repair one, or set guard.allow_empty: true", r.Reason)
 	require.Len(t, r.LeftOut, 1)
 	require.Empty(t, w.astro.finalized)
 	require.Empty(t, slices.DeleteFunc(w.storedRuns(), func(key string) bool { return false }))
@@ -466,10 +466,16 @@ func TestTheCheckerIsLoadedOnlyForChangedPython(t *testing.T) {
 	require.Equal(t, 2, loads(checker))
 }
 
-// TestHalfOfTheTimeIsForTheRest: a run that has a deadline stops checking at half of it.
+// TestHalfOfTheTimeIsForTheRest: a run that has a deadline stops checking when half of what was left before is over. What has a good version waits
+// for the next run, and what is new goes live.
 func TestHalfOfTheTimeIsForTheRest(t *testing.T) {
 	w, checker := newCheckedWorld(t)
-	w.put("dags/a.py", "BROKEN")
+	w.put("dags/a.py", "a = 1")
+	w.put("dags/b.py", "b = 1")
+	w.requireOutcome(deployer.Deployed, w.sync())
+	checker.taken()
+	w.put("dags/a.py", "a = 2")
+	w.put("dags/new.py", "BROKEN")
 	w.clock.advance(time.Minute)
 	ctx, cancel := context.WithDeadline(t.Context(), time.Now().Add(time.Hour))
 	defer cancel()
@@ -481,7 +487,174 @@ func TestHalfOfTheTimeIsForTheRest(t *testing.T) {
 	}
 	r := w.requireOutcome(deployer.Deployed, w.route.Sync(ctx, nil))
 	require.Empty(t, checker.taken())
-	require.Equal(t, []deployer.Note{note("dags/a.py", "dags/a.py", "unchecked", 0, "not checked: half of the time that this run has was over")}, plain(r.Warnings))
+	const why = "not checked: the time for it was over"
+	require.Equal(t, []deployer.Note{note("dags/a.py", "dags/a.py", "unchecked", 0, why)}, plain(r.Kept))
+	require.Equal(t, []deployer.Note{note("dags/new.py", "dags/new.py", "unchecked", 0, why)}, plain(r.Warnings))
+	require.Equal(t, "a = 1", w.live()["dags/a.py"])
+	require.True(t, r.Began.IsZero(), "it covers nothing")
+
+	r = w.requireOutcome(deployer.Deployed, w.sync())
+	require.Equal(t, []string{"a = 2"}, checker.taken())
+	require.Equal(t, w.shown(), w.live())
+	require.Empty(t, r.Kept)
+}
+
+// TestTheTimeForChecksBeginsWithThem: a long wait for a busy bucket takes nothing from it.
+func TestTheTimeForChecksBeginsWithThem(t *testing.T) {
+	w, _ := newCheckedWorld(t)
+	w.clock.now = time.Now()
+	w.put("dags/a.py", "a = 1")
+	w.requireOutcome(deployer.Deployed, w.sync())
+	w.put("dags/a.py", "BROKEN")
+	n := 0
+	w.clock.onSleep = func() { n++; w.put("dags/b.sql", fmt.Sprint(n)) }
+	ctx, cancel := context.WithDeadline(t.Context(), w.clock.Now().Add(5*time.Minute))
+	defer cancel()
+	r := w.requireOutcome(deployer.Deployed, w.route.Sync(ctx, nil))
+	require.GreaterOrEqual(t, w.clock.slept, 150*time.Second, "over half of the invocation")
+	require.Len(t, r.Kept, 1)
+}
+
+// TestWhatIsKnownToBeBrokenStaysSo: even if nobody can check it again.
+func TestWhatIsKnownToBeBrokenStaysSo(t *testing.T) {
+	for name, change := range map[string]func(*world){
+		"the same object":             func(*world) {},
+		"the content under a version": func(w *world) { w.put("dags/a.py", "BROKEN") },
+	} {
+		t.Run(name, func(t *testing.T) {
+			w, checker := newCheckedWorld(t)
+			w.astro.python = "3.11"
+			w.put("dags/a.py", "a = 1")
+			w.requireOutcome(deployer.Deployed, w.sync())
+			w.put("dags/a.py", "BROKEN")
+			w.put("dags/new.py", "BROKEN")
+			w.requireOutcome(deployer.Unchanged, w.sync())
+			w.astro.python = "3.12"
+			checker.fails = &pysyntax.UncheckedError{Err: errors.New("the checker cannot run")}
+			change(w)
+			r := w.requireOutcome(deployer.Unchanged, w.sync())
+			require.Len(t, r.Kept, 1)
+			require.Len(t, r.LeftOut, 1)
+			require.Equal(t, map[string]string{"dags/a.py": "a = 1"}, w.live())
+		})
+	}
+}
+
+func TestWhatIsSaidToBeCompressedAndIsNot(t *testing.T) {
+	w, _ := newCheckedWorld(t)
+	w.putEncoded("dags/.airflowignore", "a.py\n")
+	w.putEncoded("dags/large.py", strings.Repeat("# comment\n", 60_000))
+	w.put("dags/a.py", "BROKEN")
+	r := w.requireOutcome(deployer.Deployed, w.sync())
+	require.Len(t, r.Warnings, 1, "the ignore file is read as it is shipped")
+	w.putEncoded("dags/.airflowignore", compressed(t, "b.py\n"))
+	w.put("dags/b.py", "BROKEN")
+	r = w.requireOutcome(deployer.Deployed, w.sync())
+	require.Len(t, r.Warnings, 2)
+}
+
+func TestWarningsStayWithTheirContent(t *testing.T) {
+	for name, lost := range map[string]bool{"uploaded again": false, "the bundle is lost": true} {
+		t.Run(name, func(t *testing.T) {
+			w, _ := newCheckedWorld(t)
+			w.route.Sources[0].Syntax = deployer.Warn
+			w.put("dags/a.py", "BROKEN")
+			w.put("dags/b.py", "b = 1")
+			r := w.requireOutcome(deployer.Deployed, w.sync())
+			require.Len(t, r.Warnings, 1)
+			if lost {
+				require.NoError(t, w.states.Delete(t.Context(), "prod/bundles/"+w.record().Live.Run+".tar.gz", ""))
+				w.put("dags/b.py", "b = 2")
+			} else {
+				w.put("dags/a.py", "BROKEN")
+			}
+			require.Equal(t, plain(r.Warnings), plain(w.sync().Warnings))
+			require.Equal(t, plain(r.Warnings), plain(w.sync().Warnings))
+		})
+	}
+}
+
+// TestABrokenFileThatIsArchived: the reason is another then, and so is what the fates rest on.
+func TestABrokenFileThatIsArchived(t *testing.T) {
+	w, _ := newCheckedWorld(t)
+	w.astro.python = "3.11"
+	w.put("dags/a.py", "a = 1")
+	w.put("dags/b.py", "b = 1")
+	w.requireOutcome(deployer.Deployed, w.sync())
+	w.put("dags/a.py", "BROKEN")
+	w.requireOutcome(deployer.Unchanged, w.sync())
+	w.archive("dags/a.py")
+	w.requireOutcome(deployer.Unchanged, w.sync())
+	w.astro.python = "3.12"
+	w.requireOutcome(deployer.Unchanged, w.sync())
+	reads := w.requireOutcome(deployer.Unchanged, w.sync()).Requests["get"]
+	status, err := w.route.Status(t.Context())
+	require.NoError(t, err)
+	require.Equal(t, "archived", status.Kept[0].Reason)
+	require.EqualValues(t, 3, reads, "lease, record, and the manifest to tell of what is kept")
+}
+
+func TestBrokenFilesDoNotEmptyASource(t *testing.T) {
+	w, _ := newCheckedWorld(t)
+	other := membucket.New("other")
+	other.Now = w.clock.Now
+	w.route.Sources = append(w.route.Sources, deployer.Source{URL: "s3://other/", Bucket: other, Mount: "ml"})
+	put := func(key, content string) {
+		_, err := other.Put(t.Context(), key, strings.NewReader(content), bucket.Always)
+		require.NoError(t, err)
+	}
+	w.put("dags/a.py", "a = 1")
+	put("m.py", "m = 1")
+	w.requireOutcome(deployer.Deployed, w.sync())
+	require.NoError(t, other.Delete(t.Context(), "m.py", ""))
+	put("n.py", "BROKEN")
+	r := w.requireOutcome(deployer.Held, w.sync())
+	require.Contains(t, r.Reason, "every file of s3://other/ has a syntax error")
+	require.Contains(t, w.live(), "dags/ml/m.py")
+	put("n.py", "n = 1")
+	w.requireOutcome(deployer.Deployed, w.sync())
+	require.NotContains(t, w.live(), "dags/ml/m.py")
+}
+
+// TestTheFetchLooksOnWhileThePackerIsDone is for the race detector: many files that are not fetched follow a broken one.
+func TestTheFetchLooksOnWhileThePackerIsDone(t *testing.T) {
+	w, _ := newCheckedWorld(t)
+	for i := range 5 {
+		w.put(fmt.Sprintf("dags/x%05d.sql", i), "x")
+	}
+	w.put("dags/b.py", "b")
+	w.requireOutcome(deployer.Deployed, w.sync())
+	for i := range 50 {
+		w.put("dags/a.py", fmt.Sprint("BROKEN", i))
+		w.put("dags/b.py", fmt.Sprint("b", i))
+		w.requireOutcome(deployer.Deployed, w.sync())
+	}
+}
+
+// TestNoReasonMakesTheRecordUnreadable: a checker's message may be as long as the source.
+func TestNoReasonMakesTheRecordUnreadable(t *testing.T) {
+	w, _ := newCheckedWorld(t)
+	w.route.Syntax = talker{}
+	w.route.Sources[0].Syntax = deployer.Hold
+	w.put("dags/a.py", "a = 1")
+	w.requireOutcome(deployer.Deployed, w.sync())
+	for i := range 6 {
+		w.put("dags/a.py", fmt.Sprint("BROKEN", i))
+		w.requireOutcome(deployer.Held, w.sync())
+		w.put("dags/a.py", fmt.Sprint("good", i))
+		w.requireOutcome(deployer.Deployed, w.sync())
+	}
+}
+
+type talker struct{}
+
+func (talker) Load() error { return nil }
+
+func (talker) Check(_ context.Context, source []byte, _ string) ([]pysyntax.Diagnostic, error) {
+	if !strings.Contains(string(source), "BROKEN") {
+		return nil, nil
+	}
+	return []pysyntax.Diagnostic{{Line: 1, Column: 1, Message: strings.Repeat("a", 1_000_000)}}, nil
 }
 
 func TestTheManifestTellsOfEachVerdict(t *testing.T) {

@@ -34,7 +34,7 @@ func (x *run) fetchDecoded(ctx context.Context, it *item, f *fetched) (done bool
 	if d.size > limit {
 		return false, x.tooManyBytes(d.size)
 	}
-	f.size, f.sum = d.size, d.sum
+	f.size, f.sum, f.decoded = d.size, d.sum, true
 	switch {
 	case d.size <= headSize:
 		f.head = d.head

@@ -124,7 +124,7 @@ func (x *run) recordUnchanged(ctx context.Context) error {
 		rec.Pending = nil
 	}
 	replaced := ""
-	if rec.Live != nil && (rec.Live.Revision != x.view.revision || x.packed != nil && rec.Live.Verdicts != x.verdictsOfPlan()) {
+	if rec.Live != nil && (rec.Live.Revision != x.view.revision || x.plan.made && rec.Live.Verdicts != x.verdictsOfPlan()) {
 		replaced = rec.Live.Manifest
 		if err := x.renewManifest(ctx, rec.Live); err != nil {
 			return err

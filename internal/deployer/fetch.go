@@ -42,6 +42,7 @@ type fetched struct {
 	size    int64         // of the content
 	sum     string        // SHA-256 of the content; "" if it is larger than headSize and was not read ahead
 	isLive  bool          // the live bundle holds the content, and it is not here
+	decoded bool          // the object is stored compressed, and this is what it holds
 	verdict *verdict      // of the syntax check; nil: valid, or nobody looked
 	head    []byte        // its beginning
 	rest    io.ReadCloser // nil if head is all of it

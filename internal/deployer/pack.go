@@ -33,6 +33,7 @@ type packed struct {
 func (x *run) pack(ctx context.Context) error {
 	x.id = x.NewRun()
 	x.leftovers = true // from here on there may be something of this run in the state
+	x.limitChecks(ctx)
 	x.packed = &packed{bundle: small{limit: cmp.Or(x.SmallBundle, DefaultSmallBundle)}}
 	return x.step("pack", func() error {
 		var failed error // the writer's own: the same error comes back from the storage, wrapped
@@ -134,19 +135,21 @@ func (x *run) packItem(ctx context.Context, out *bundle.Writer, it *item, object
 		return f.err
 	}
 	defer f.close()
-	if err := x.setSize(it, f.size); err != nil {
-		return err
-	}
 	if f.verdict != nil {
-		if packed, err := x.refuse(ctx, it, f); err != nil || !packed {
-			if err != nil || it.leftOut {
-				return err
-			}
+		fate, err := x.refuse(ctx, it, f)
+		switch {
+		case err != nil || fate == leaveOut:
+			return err
+		case fate == keep:
 			return x.copyKept(ctx, out, it, live)
 		}
 	}
+	if err := x.setSize(it, f.size); err != nil {
+		return err
+	}
 	if it.live != nil && f.sum == it.live.SHA256 {
 		it.line.Modified = it.live.Modified // the same content under a new version keeps its time
+		x.warnAgain(it)
 		if f.isLive {
 			return live.copy(ctx, out, it)
 		}
@@ -183,34 +186,54 @@ type liveBundle struct {
 
 // copy adds a member of the live bundle to out. A bundle that does not hold what the manifest says is a *movedError.
 func (l *liveBundle) copy(ctx context.Context, out *bundle.Writer, it *item) error {
-	gone := func(err error) error { return bundleError(ctx, err) }
-	if l.reader == nil {
-		record := l.run.record.Live
-		body, err := l.run.Store.OpenBundle(ctx, record.Run, record.BundleSize)
-		if err != nil {
-			return gone(err)
-		}
-		l.body = body
-		if l.reader, err = bundle.NewReader(body); err != nil {
-			return gone(err)
-		}
-	}
-	e, err := l.reader.Seek(it.path)
+	e, err := l.seek(ctx, it.path)
 	if err != nil {
-		return gone(err)
+		return err
 	}
 	if e.Size != it.live.Size {
 		return &movedError{bundle: true, err: fmt.Errorf("%s is not the file that the manifest names", it.path)}
 	}
 	sum, err := out.Add(bundle.Entry{Path: it.path, Size: it.live.Size, Modified: it.live.Modified}, l.reader)
 	if err != nil {
-		return gone(err)
+		return bundleError(ctx, err)
 	}
 	if sum != it.live.SHA256 {
 		return &movedError{bundle: true, err: fmt.Errorf("%s is not the content that the manifest names", it.path)}
 	}
 	it.line.SHA256 = sum
 	return nil
+}
+
+// read returns at most limit bytes of a member, which must lie ahead.
+func (l *liveBundle) read(ctx context.Context, path string, limit int64) ([]byte, error) {
+	if _, err := l.seek(ctx, path); err != nil {
+		return nil, err
+	}
+	content, err := io.ReadAll(io.LimitReader(l.reader, limit))
+	if err != nil {
+		return nil, bundleError(ctx, err)
+	}
+	return content, nil
+}
+
+// seek goes on to a member.
+func (l *liveBundle) seek(ctx context.Context, path string) (bundle.Entry, error) {
+	if l.reader == nil {
+		record := l.run.record.Live
+		body, err := l.run.Store.OpenBundle(ctx, record.Run, record.BundleSize)
+		if err != nil {
+			return bundle.Entry{}, bundleError(ctx, err)
+		}
+		l.body = body
+		if l.reader, err = bundle.NewReader(body); err != nil {
+			return bundle.Entry{}, bundleError(ctx, err)
+		}
+	}
+	e, err := l.reader.Seek(path)
+	if err != nil {
+		return bundle.Entry{}, bundleError(ctx, err)
+	}
+	return e, nil
 }
 
 // bundleError tells a live bundle that is not what it should be from one that could not be read.

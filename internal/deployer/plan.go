@@ -34,6 +34,7 @@ type plan struct {
 	guarded  map[string]state.Guarded
 	empty    map[string]bool // sources that show no file, by URL
 	bytes    int64
+	made     bool
 	// provisional plans leave something undecided that the same listing must not end: its outcome covers nothing.
 	provisional bool
 }
@@ -69,14 +70,15 @@ func (x *run) makePlan(ctx context.Context) error {
 	if err != nil {
 		return err
 	}
+	x.recallVerdicts()
 	x.plan = x.planFiles(merged, conflicts, leftOut, x.emptySources(files), approved)
 	return x.guard()
 }
 
 // planFiles is pure: it looks at nothing but the run's knowledge of what is live and of the listing.
 func (x *run) planFiles(files []selection.File, conflicts []selection.Conflict, leftOut []selection.LeftOut, empty map[string]bool, approved map[string]string) plan {
-	b := planner{run: x, live: x.liveFiles(), approved: approved, plan: plan{empty: empty}}
-	b.refused, x.checks.known = x.rememberedVerdicts(files), x.knownContents()
+	b := planner{run: x, live: x.liveFiles(), approved: approved, plan: plan{empty: empty, made: true}}
+	b.refused = x.rememberedVerdicts(files)
 	for _, f := range files {
 		b.place(f)
 	}

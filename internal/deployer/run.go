@@ -65,7 +65,7 @@ type run struct {
 }
 
 func (r *Route) newRun() *run {
-	x := &run{Route: r, changes: map[string]int{}, ignores: map[string]*ignoreFile{}, checks: newChecks()}
+	x := &run{Route: r, changes: map[string]int{}, ignores: map[string]*ignoreFile{}, checks: checks{large: make(chan struct{}, largeReads)}}
 	x.result = Result{Route: r.Name, Seconds: map[string]float64{}}
 	return x
 }
@@ -77,7 +77,6 @@ func (r *Route) Sync(ctx context.Context, events []time.Time) Result {
 	x := r.newRun()
 	x.wake, x.lease = events, r.NewRun()
 	ctx = bucket.CountRequests(ctx, requests)
-	x.limitChecks(ctx)
 	err := x.sync(ctx)
 	if err != nil {
 		x.fail(ctx, err)
@@ -181,7 +180,8 @@ func (x *run) collectUntilStill(ctx context.Context) error {
 
 // collect finds out what to deploy and packs it. A *movedError says that the bucket moved meanwhile.
 func (x *run) collect(ctx context.Context) error {
-	x.packed, x.checks.heldBy, x.checks.ignores = nil, nil, nil
+	x.packed = nil
+	x.checks.reset()
 	if x.leftovers {
 		x.discard(ctx)
 	}
@@ -217,13 +217,13 @@ func (x *run) isLive(revision string) bool {
 
 // reportLive says what is kept and left out of what is live. Not being able to say so fails nothing.
 func (x *run) reportLive(ctx context.Context) {
+	x.result.Kept, x.result.LeftOut, x.result.Warnings = nil, nil, nil
 	if live := x.record.Live; live.Kept+live.LeftOut+live.Warned == 0 {
 		return
 	}
 	if err := x.readLive(ctx); err != nil {
 		x.Log.Warn("cannot tell what is kept and left out", "route", x.Name, "error", err)
 	}
-	x.result.Kept, x.result.LeftOut, x.result.Warnings = nil, nil, nil
 	for i := range x.live {
 		n := noteOf(&x.live[i])
 		switch {

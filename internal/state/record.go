@@ -228,8 +228,19 @@ func (r Record) Hold(kind string) *Hold {
 
 // SetHold puts a hold in place of the one of its kind.
 func (r *Record) SetHold(h Hold) {
+	h.Reason = cutReason(h.Reason)
 	r.LiftHold(h.Kind)
 	r.Holds = append(r.Holds, h)
+}
+
+// reasonLimit is in bytes: whatever a run has to say, the record must stay small enough to be read.
+const reasonLimit = 4 << 10
+
+func cutReason(reason string) string {
+	if len(reason) <= reasonLimit {
+		return reason
+	}
+	return strings.ToValidUTF8(reason[:reasonLimit], "") + "…"
 }
 
 // LiftHold ends the hold of a kind.
@@ -239,6 +250,7 @@ func (r *Record) LiftHold(kind string) {
 
 // AddRun appends to Runs and forgets what is too old.
 func (r *Record) AddRun(run Run) {
+	run.Reason = cutReason(run.Reason)
 	r.Runs = append(r.Runs, run)
 	if over := len(r.Runs) - runsKept; over > 0 {
 		r.Runs = slices.Delete(r.Runs, 0, over)

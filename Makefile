@@ -32,7 +32,7 @@ test: ## run the tests: in-process, no server, under 5 minutes
 	$(GO) vet ./...
 	$(GO) test $(RACE) -timeout 12m ./...
 
-test-real: $(TOOLS)/versitygw build/lambda/bootstrap build/cloudfunction/function build/cloudfunction/background build ## run the tests against real servers: S3 (versitygw), the Lambda runtime, Google's functions framework, broken networks
+test-real: $(TOOLS)/versitygw build/lambda/bootstrap build/lambda-amd64.zip build/lambda-arm64.zip build/cloudfunction/function build/cloudfunction/background build ## run the tests against real servers: S3 (versitygw), the Lambda runtime, Google's functions framework, broken networks
 	$(REAL) test $(RACE) -timeout 25m ./...
 
 soak: ## simulate SCHEDULES (default 100000) schedules from SEED on; a failing one is printed with the command that replays it
@@ -75,19 +75,16 @@ fuzz: ## fuzz everything that parses, FUZZTIME each (default 30s)
 		for f in $$($(GO) test -list '^Fuzz' ./$$pkg | grep '^Fuzz'); do \
 			echo "== $$pkg $$f"; $(GO) test -run '^$$' -fuzz "^$$f$$" -fuzztime $${FUZZTIME:-30s} -fuzzminimizetime 10x ./$$pkg; done; done
 
-package: build/cloudfunction.zip ## build build/lambda-amd64.zip, build/lambda-arm64.zip and build/cloudfunction.zip, reproducibly
-	@set -e; for arch in amd64 arm64; do \
-		CGO_ENABLED=0 GOOS=linux GOARCH=$$arch $(BUILD) -tags lambda.norpc -o build/lambda-$$arch/bootstrap ./functions/lambda; \
-		$(GO) run ./internal/lambdazip build/lambda-$$arch.zip build/lambda-$$arch/bootstrap; \
-		ls -l build/lambda-$$arch.zip; done
-
 ZIPS = lambda-amd64.zip lambda-arm64.zip cloudfunction.zip
+package: $(ZIPS:%=build/%) ## build build/lambda-amd64.zip, build/lambda-arm64.zip and build/cloudfunction.zip, reproducibly
+
 verify: lint package ## lint; the packages are reproducible and small; the demo deploys what was uploaded
-	rm -rf build/other && mkdir -p build/other
+	rm -rf build/other && mkdir -p build/other/build/pysyntax
 	tar -c --exclude ./build --exclude ./.git -f - . | tar -x -C build/other -f -
-	GOCACHE=$(CURDIR)/build/other/cache $(MAKE) -C build/other package VERSION=$(VERSION) # from another folder, and nothing of the first build is used
+	cp -a build/pysyntax/arm64* build/other/build/pysyntax/ # to save a minute of qemu; the same program makes amd64's machine code, anew
+	GOCACHE=$(CURDIR)/build/other/cache $(MAKE) -C build/other package VERSION=$(VERSION) # from another folder, and nothing else of the first build is used
 	@set -e; for zip in $(ZIPS); do cmp build/$$zip build/other/build/$$zip; \
-		test $$(wc -c < build/$$zip) -le 15728640 || { echo "build/$$zip is over 15 MB"; exit 1; }; done
+		test $$(wc -c < build/$$zip) -le 31457280 || { echo "build/$$zip is over 30 MB"; exit 1; }; done
 	rm -rf build/other
 	$(MAKE) demo DEMO_FLAGS=--once
 	$(MAKE) demo DEMO_FLAGS='--cloud gcp --once'
@@ -95,16 +92,35 @@ verify: lint package ## lint; the packages are reproducible and small; the demo 
 clean: ## remove everything that was built
 	rm -rf build
 
+# The syntax checker's machine code, and ruff's licence with it. The program that makes it runs on the kind of processor that it is for: this
+# machine's, or qemu's. Without either, the packages are built without machine code.
+OS := $(shell $(GO) env GOHOSTOS)
+ARCH := $(shell $(GO) env GOHOSTARCH)
+QEMU = $(if $(filter linux-$*,$(OS)-$(ARCH)),,qemu-$(if $(filter arm64,$*),aarch64,x86_64)-static)
+CHECKER = go.mod $(filter-out %_test.go,$(wildcard internal/pysyntax/*.go internal/pysyntax/*/*.go)) $(wildcard internal/pysyntax/ruff/*)
+build/pysyntax/amd64.made build/pysyntax/arm64.made: build/pysyntax/%.made: $(CHECKER)
+	rm -rf $@ build/pysyntax/$* && mkdir -p build/pysyntax/$* && cp internal/pysyntax/ruff/LICENSE build/pysyntax/$*/
+	CGO_ENABLED=0 GOOS=linux GOARCH=$* $(BUILD) -o build/pysyntax/compile-$* ./internal/pysyntax/compile
+	@if [ -z '$(QEMU)' ] || command -v $(QEMU) >/dev/null; then set -x; $(QEMU) build/pysyntax/compile-$* build/pysyntax/$* && touch $@; \
+	else echo "NOTICE: no machine code of the syntax checker for $*, so that the package checks Python files some fifty times slower: it needs" \
+		"Linux on $*, or $(QEMU) (Debian: apt-get install qemu-user-static). Install it, and run make package again."; fi
+
+build/lambda-%.zip: FORCE build/pysyntax/%.made
+	CGO_ENABLED=0 GOOS=linux GOARCH=$* $(BUILD) -tags lambda.norpc -o build/lambda-$*/bootstrap ./functions/lambda
+	$(GO) run ./internal/lambdazip $@ build/lambda-$*/bootstrap build/pysyntax/$*
+	@ls -l $@
+
 # The binary under test is built as for Lambda, for this machine.
 .PHONY: build/lambda/bootstrap
-build/lambda/bootstrap:
+build/lambda/bootstrap: build/pysyntax/$(ARCH).made
 	CGO_ENABLED=0 $(BUILD) -tags lambda.norpc -o $@ ./functions/lambda
+	@ln -sfn ../pysyntax/$(ARCH) build/lambda/pysyntax
 
-# As for Google's builders: source, which `make package` packs and their buildpack builds.
+# As for Google's builders: source, which `make package` packs and their buildpack builds. Cloud Run's processors are amd64.
 .PHONY: FORCE
-build/cloudfunction.zip: FORCE
+build/cloudfunction.zip: FORCE build/pysyntax/amd64.made
 	@mkdir -p build
-	$(GO) run ./internal/functionzip $@ $(VERSION)
+	$(GO) run ./internal/functionzip $@ $(VERSION) build/pysyntax/amd64
 	@ls -l $@
 
 build/cloudfunction/function build/cloudfunction/background: build/cloudfunction.zip $(wildcard internal/realtest/buildpack/*.go)

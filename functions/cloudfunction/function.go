@@ -11,6 +11,7 @@ import (
 	"log/slog"
 	"net/http"
 	"os"
+	"path/filepath"
 
 	"cloud.google.com/go/functions/metadata"
 	// The buildpack generates a main package that needs it, and takes it from this module's vendor folder.
@@ -19,6 +20,7 @@ import (
 	"github.com/dagbucket/dagbucket/internal/cloudrunhandler"
 	"github.com/dagbucket/dagbucket/internal/config"
 	"github.com/dagbucket/dagbucket/internal/gcpwire"
+	"github.com/dagbucket/dagbucket/internal/pysyntax"
 	"github.com/dagbucket/dagbucket/internal/service"
 )
 
@@ -40,6 +42,7 @@ func DagbucketBackground(ctx context.Context, data json.RawMessage) error {
 
 func newHandler() *cloudrunhandler.Handler {
 	log := slog.New(slog.NewJSONHandler(os.Stderr, &slog.HandlerOptions{ReplaceAttr: cloudrunhandler.LogAttr}))
+	syntax := pysyntax.New(pysyntax.Options{Cache: machineCode(), Log: log}) // loaded by the first run that needs it
 	return cloudrunhandler.New(func(ctx context.Context) (*service.Service, error) {
 		clients := gcpwire.New(os.Getenv)
 		buckets := clients.Buckets()
@@ -48,7 +51,23 @@ func newHandler() *cloudrunhandler.Handler {
 			return nil, err
 		}
 		return service.New(ctx, cfg, service.Deps{
-			Buckets: buckets, Secrets: clients.Secrets(), Version: version, Log: log, Share: true,
+			Buckets: buckets, Secrets: clients.Secrets(), Version: version, Log: log, Syntax: syntax, Share: true,
 		})
 	}, log)
+}
+
+// machineCode is the folder of the syntax checker's machine code, which is part of the staged source. Google's buildpack moves that into a
+// folder in /workspace, where it stays, and has the function run in /workspace. Who builds otherwise may lay the code beside the program.
+func machineCode() string {
+	const folder = "serverless_function_source_code/pysyntax"
+	places := []string{folder, "/workspace/" + folder}
+	if program, err := os.Executable(); err == nil {
+		places = append(places, filepath.Join(filepath.Dir(program), "pysyntax"))
+	}
+	for _, place := range places {
+		if _, err := os.Stat(place); err == nil {
+			return place
+		}
+	}
+	return folder // for what is said of it
 }

@@ -421,14 +421,14 @@ variable "architecture" {
 }
 
 variable "memory_size" {
-  description = "Memory of the function in MB; the processor grows with it. A run needs about 90 MB, however large the bundle."
+  description = "Memory of the function in MB; the processor grows with it. A run needs up to 200 MB, however large the bundle, and up to 450 MB if the zip lacks machine code."
   type        = number
   default     = 512
   nullable    = false
 
   validation {
-    condition     = var.memory_size >= 256 && var.memory_size <= 10240 && floor(var.memory_size) == var.memory_size
-    error_message = "memory_size = ${var.memory_size}: use a whole number from 256 to 10240."
+    condition     = var.memory_size >= 512 && var.memory_size <= 10240 && floor(var.memory_size) == var.memory_size
+    error_message = "memory_size = ${var.memory_size}: use a whole number from 512 to 10240 (two runs may share the function)."
   }
 }
 

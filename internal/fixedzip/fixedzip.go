@@ -10,6 +10,7 @@ import (
 	"io"
 	"io/fs"
 	"os"
+	"path/filepath"
 	"slices"
 	"time"
 )
@@ -19,6 +20,25 @@ type Entry struct {
 	Name    string      // with slashes, relative
 	Mode    fs.FileMode // permissions
 	Content []byte
+}
+
+// ReadFolder returns all files of a folder, below prefix, which is "" or ends with a slash: as ones that anybody may read and their owner may
+// write, whatever they are on disk.
+func ReadFolder(folder, prefix string) ([]Entry, error) {
+	var entries []Entry
+	err := filepath.WalkDir(folder, func(path string, d fs.DirEntry, err error) error {
+		if err != nil || d.IsDir() {
+			return err
+		}
+		name, err := filepath.Rel(folder, path)
+		if err != nil {
+			return err
+		}
+		content, err := os.ReadFile(path)
+		entries = append(entries, Entry{Name: prefix + filepath.ToSlash(name), Mode: 0o644, Content: content})
+		return err
+	})
+	return entries, err
 }
 
 // WriteFile writes the entries, in order of their names, to a zip file. A file that has these bytes already is left alone, so that make

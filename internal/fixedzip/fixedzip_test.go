@@ -15,6 +15,18 @@ import (
 	"github.com/dagbucket/dagbucket/internal/fixedzip"
 )
 
+func TestReadFolder(t *testing.T) {
+	dir := t.TempDir()
+	require.NoError(t, os.MkdirAll(filepath.Join(dir, "b", "empty"), 0o700))
+	require.NoError(t, os.WriteFile(filepath.Join(dir, "a"), []byte("A"), 0o400))
+	require.NoError(t, os.WriteFile(filepath.Join(dir, "b", "c"), []byte("C"), 0o777))
+	entries, err := fixedzip.ReadFolder(dir, "x/")
+	require.NoError(t, err)
+	require.Equal(t, []fixedzip.Entry{{Name: "x/a", Mode: 0o644, Content: []byte("A")}, {Name: "x/b/c", Mode: 0o644, Content: []byte("C")}}, entries)
+	_, err = fixedzip.ReadFolder(filepath.Join(dir, "missing"), "")
+	require.ErrorIs(t, err, fs.ErrNotExist)
+}
+
 func TestBytesDependOnTheEntriesOnly(t *testing.T) {
 	dir := t.TempDir()
 	a := fixedzip.Entry{Name: "a", Mode: 0o755, Content: bytes.Repeat([]byte("content "), 10_000)}

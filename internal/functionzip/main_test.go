@@ -5,9 +5,11 @@ import (
 	"bytes"
 	"io"
 	"io/fs"
+	"maps"
 	"os"
 	"path"
 	"path/filepath"
+	"slices"
 	"strings"
 	"testing"
 
@@ -36,7 +38,10 @@ func TestPack(t *testing.T) {
 	require.NoError(t, err)
 	temporary, out := t.TempDir(), filepath.Join(t.TempDir(), "function.zip")
 	t.Setenv("TMPDIR", temporary)
-	require.NoError(t, pack(out, "v1.2.3"))
+	machineCode := t.TempDir()
+	require.NoError(t, os.MkdirAll(filepath.Join(machineCode, "wazero-v1"), 0o700))
+	require.NoError(t, os.WriteFile(filepath.Join(machineCode, "wazero-v1", "code"), []byte("machine code"), 0o600))
+	require.NoError(t, pack(out, "v1.2.3", machineCode))
 	left, err := filepath.Glob(filepath.Join(temporary, "functionzip*"))
 	require.NoError(t, err)
 	require.Empty(t, left)
@@ -53,11 +58,16 @@ func TestPack(t *testing.T) {
 		case ".":
 			require.Contains(t, []string{"go.mod", "go.sum", "LICENSE", "function.go", "version.go"}, name)
 		default:
-			require.Regexp(t, "^(internal|vendor)/", name)
+			require.Regexp(t, "^(internal|vendor|pysyntax)/", name)
 		}
 	}
 	require.Contains(t, files, "internal/service/service.go")
 	require.Contains(t, files, "internal/bucket/dirbucket/system_other.go", "it builds on other systems too")
+	require.Equal(t, "machine code", files["pysyntax/wazero-v1/code"])
+	require.True(t, slices.ContainsFunc(slices.Collect(maps.Keys(files)), func(name string) bool {
+		return strings.HasPrefix(name, "internal/pysyntax/ruff/")
+	}), "what is embedded is source too")
+	require.Contains(t, files, "vendor/github.com/tetratelabs/wazero/LICENSE")
 	require.Contains(t, files, "vendor/github.com/GoogleCloudPlatform/functions-framework-go/funcframework/framework.go")
 	require.Contains(t, files, "vendor/github.com/GoogleCloudPlatform/functions-framework-go/LICENSE")
 	for _, stranger := range []string{"aws-sdk-go", "testify", "fake-gcs-server", "alecthomas/kong"} {
@@ -65,6 +75,13 @@ func TestPack(t *testing.T) {
 		require.NotRegexp(t, stranger+`\S* v[^/ ]+ h1:`, files["go.sum"], "only for what it says of versions")
 	}
 	require.NotContains(t, files, "internal/awswire/awswire.go")
+}
+
+func TestPackNeedsTheMachineCode(t *testing.T) {
+	t.Chdir(filepath.Join("..", ".."))
+	out := filepath.Join(t.TempDir(), "function.zip")
+	require.ErrorContains(t, pack(out, "v1", filepath.Join(t.TempDir(), "missing")), "missing")
+	require.NoFileExists(t, out)
 }
 
 func TestPackNeedsTheFileThatItReplaces(t *testing.T) {

@@ -27,6 +27,7 @@ import (
 	"github.com/dagbucket/dagbucket/internal/gcpwire"
 	"github.com/dagbucket/dagbucket/internal/gcsserver"
 	"github.com/dagbucket/dagbucket/internal/realtest"
+	"github.com/dagbucket/dagbucket/internal/realtest/buildpack"
 	"github.com/dagbucket/dagbucket/internal/realtest/cloudrun"
 )
 
@@ -44,6 +45,7 @@ type cloudOptions struct {
 	astro      astrotest.Options
 	storage    gcsserver.Options
 	timeout    time.Duration
+	folder     string // to run in; default one with the source, as in the image
 	env        []string
 }
 
@@ -55,7 +57,11 @@ func newCloudFunction(t *testing.T, o cloudOptions) *cloudFunction {
 	t.Cleanup(f.astro.Close)
 	endpoint := f.serveStorage(o.storage)
 
-	run := cloudrun.Options{Binary: cloudBinary(t, o.background), Timeout: o.timeout, Folder: t.TempDir()}
+	run := cloudrun.Options{Binary: cloudBinary(t, o.background), Timeout: o.timeout, Folder: o.folder}
+	if o.folder == "" {
+		run.Folder = buildpack.Workspace(run.Binary)
+	}
+	before := filesIn(t, run.Folder)
 	if o.background {
 		run.Target = "DagbucketBackground"
 	}
@@ -72,9 +78,7 @@ func newCloudFunction(t *testing.T, o cloudOptions) *cloudFunction {
 		instance.Stop()
 		f.requireNoSecret(string(f.Logs()))
 		require.NotContains(t, string(f.Logs()), "hunter2", "the metadata of an object is nobody's business")
-		left, err := os.ReadDir(run.Folder)
-		require.NoError(t, err)
-		require.Empty(t, left)
+		require.Equal(t, before, filesIn(t, run.Folder), "local disk is memory")
 		f.requireStructuredLog(o.background)
 	})
 	return f
@@ -273,7 +277,7 @@ func TestCloudFunctionDeploysForEveryEnvelope(t *testing.T) {
 	deploys := 0
 	for i, name := range recordedNames(t, "*.http", "*.json") {
 		t.Run(name, func(t *testing.T) {
-			content := fmt.Sprint("round ", i)
+			content := fmt.Sprint("round = ", i)
 			f.put(oddName, content)
 			got := f.send(recordedRequest(t, name))
 			switch {
@@ -296,10 +300,10 @@ func TestCloudFunctionDeploysForEveryEnvelope(t *testing.T) {
 func TestCloudFunctionRunsOnRequest(t *testing.T) {
 	f := newCloudFunction(t, cloudOptions{})
 	for i, body := range []string{"", "{}", `{"route":"prod"}`} {
-		f.put("dags/a.py", fmt.Sprint("round ", i))
+		f.put("dags/a.py", fmt.Sprint("round = ", i))
 		result := f.requireOutcome(deployer.Deployed, f.send(jsonRequest([]byte(body))))
 		require.Equal(t, "prod", result.Route)
-		require.Equal(t, map[string]string{"dags/a.py": fmt.Sprint("round ", i)}, f.live())
+		require.Equal(t, map[string]string{"dags/a.py": fmt.Sprint("round = ", i)}, f.live())
 	}
 	f.requireOutcome(deployer.Unchanged, f.post(object{}))
 	require.Equal(t, reply{http.StatusOK, `{"results":[]}`}, f.post(object{"route": "other"}))
@@ -321,7 +325,7 @@ func TestBackgroundFunctionDeploysForEveryEnvelope(t *testing.T) {
 			continue
 		}
 		t.Run(name, func(t *testing.T) {
-			content := fmt.Sprint("round ", i)
+			content := fmt.Sprint("round = ", i)
 			f.put(oddName, content)
 			r := recordedRequest(t, name)
 			if strings.HasPrefix(name, "pubsub-") {

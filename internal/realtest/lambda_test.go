@@ -36,6 +36,11 @@ type function struct {
 
 func newFunction(t *testing.T, o astrotest.Options, extraEnv ...string) *function {
 	t.Helper()
+	return startFunction(t, bootstrap(t), o, extraEnv...)
+}
+
+func startFunction(t *testing.T, binary string, o astrotest.Options, extraEnv ...string) *function {
+	t.Helper()
 	gateway, err := realtest.StartVersitygw(t.TempDir())
 	require.NoError(t, err)
 	t.Cleanup(gateway.Stop)
@@ -53,7 +58,7 @@ func newFunction(t *testing.T, o astrotest.Options, extraEnv ...string) *functio
 		"DAGBUCKET_SOURCE=s3://acme-dags/dags/", "DAGBUCKET_STATE=s3://acme-state/", "DAGBUCKET_ROUTE=prod", "DAGBUCKET_QUIET_PERIOD=0s",
 		"ASTRO_DEPLOYMENT_ID=" + astrotest.DeploymentID, "ASTRO_API_TOKEN=" + f.token, "ASTRO_API_URL=" + f.astro.URL(),
 	}, extraEnv...)
-	f.Environment, err = lambdaruntime.Start(context.Background(), lambdaruntime.Options{Binary: bootstrap(t), Env: f.env})
+	f.Environment, err = lambdaruntime.Start(context.Background(), lambdaruntime.Options{Binary: binary, Env: f.env})
 	require.NoError(t, err)
 	t.Cleanup(func() {
 		f.Stop()
@@ -200,7 +205,7 @@ func TestLambdaDeploysForEveryEnvelope(t *testing.T) {
 		{"SQS, schedule", sqs(schedule()), true},
 	} {
 		t.Run(c.name, func(t *testing.T) {
-			content := fmt.Sprint("round ", i)
+			content := fmt.Sprint("round = ", i)
 			f.put(oddKey, content)
 			result := f.invoke(c.payload)
 			require.Empty(t, result.FunctionError)

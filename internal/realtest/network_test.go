@@ -190,7 +190,7 @@ func TestNetworkFaults(t *testing.T) {
 func (c networkCase) run(t *testing.T, queued bool, row *string) {
 	n := newNetwork(t)
 	for i := range max(c.files, smallFiles) {
-		n.put(fmt.Sprintf("dags/small-%02d.py", i), fmt.Sprint("small ", i))
+		n.put(fmt.Sprintf("dags/small-%02d.py", i), fmt.Sprint("small = ", i))
 	}
 	n.requireDeploy(queued)
 	before := maps.Clone(n.bucket)

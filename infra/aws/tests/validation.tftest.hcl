@@ -712,7 +712,7 @@ run "memory_too_small" {
   command = plan
 
   variables {
-    memory_size = 128
+    memory_size = 256
   }
 
   expect_failures = [var.memory_size]

@@ -2,7 +2,8 @@
 // cmd/go/functions_framework and cmd/go/build), for a module with a vendor folder: it generates the main package, and refuses what
 // the buildpack refuses. The buildpack's other ways, such as source without a vendor folder, are refused too.
 //
-// Three things differ: the server listens on loopback only, paths are trimmed so that builds can be cached, and C is not used.
+// Four things differ: the server listens on loopback only, paths are trimmed so that builds can be cached, C is not used, and this project's
+// repository is not looked at.
 package buildpack
 
 import (
@@ -15,6 +16,9 @@ import (
 	"strings"
 )
 
+// Workspace is the folder that a built program runs in; on Google's machines it is /workspace. The source is in it, as in the image.
+func Workspace(program string) string { return program + ".workspace" }
+
 const (
 	sourceFolder = "serverless_function_source_code" // where the buildpack moves the source
 	mainFolder   = "functions.local/app"             // of the generated package; its import path is that below the module's
@@ -23,30 +27,33 @@ const (
 
 // builder is one build.
 type builder struct {
-	folder string // temporary; its own GOPATH is in it too
+	gopath string // temporary
 	source string
 }
 
-// Build builds the source in a zip file into the program out, with the function named target as its entry point. It neither needs the
-// network nor anything of the module cache.
+// Build builds the source in a zip file into the program out, with the function named target as its entry point, and leaves the source in
+// the program's workspace. It neither needs the network nor anything of the module cache.
 func Build(zipFile, target, out string) (err error) {
 	out, err = filepath.Abs(out)
 	if err != nil {
 		return err
 	}
-	folder, err := os.MkdirTemp("", "buildpack-")
+	gopath, err := os.MkdirTemp("", "buildpack-")
 	if err != nil {
 		return err
 	}
-	defer func() { err = errors.Join(err, os.RemoveAll(folder)) }()
-	b := builder{folder, filepath.Join(folder, sourceFolder)}
+	defer func() { err = errors.Join(err, os.RemoveAll(gopath)) }()
+	b := builder{gopath, filepath.Join(Workspace(out), sourceFolder)}
+	if err := os.RemoveAll(Workspace(out)); err != nil {
+		return err
+	}
 	if err := unpack(zipFile, b.source); err != nil {
 		return fmt.Errorf("unpack %s: %w", zipFile, err)
 	}
 	if err := b.generate(target); err != nil {
 		return err
 	}
-	_, err = b.run("build", "-trimpath", "-o", out, filepath.Join(b.source, mainFolder))
+	_, err = b.run("build", "-trimpath", "-buildvcs=false", "-o", out, filepath.Join(b.source, mainFolder))
 	return err
 }
 
@@ -113,9 +120,8 @@ func (b builder) checkFramework(pkg functionPackage) error {
 func (b builder) run(args ...string) (string, error) {
 	command := exec.Command("go", args...)
 	command.Dir = b.source
-	gopath := filepath.Join(b.folder, "gopath")
 	command.Env = append(command.Environ(), "GOENV=off", "GOFLAGS=", "GOPROXY=off", "GOWORK=off", "GO111MODULE=on", "CGO_ENABLED=0",
-		"GOPATH="+gopath, "GOMODCACHE="+filepath.Join(gopath, "pkg", "mod"))
+		"GOPATH="+b.gopath, "GOMODCACHE="+filepath.Join(b.gopath, "pkg", "mod"))
 	var output, problems bytes.Buffer
 	command.Stdout, command.Stderr = &output, &problems
 	if err := command.Run(); err != nil {

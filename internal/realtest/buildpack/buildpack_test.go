@@ -88,6 +88,7 @@ func TestBuild(t *testing.T) {
 	t.Setenv("GOFLAGS", "-mod=mod -tags=broken")
 	require.NoError(t, buildpack.Build(pack(t, small, ""), "Hello", out))
 	require.FileExists(t, out)
+	require.FileExists(t, filepath.Join(buildpack.Workspace(out), "serverless_function_source_code", "function.go"))
 	require.ErrorContains(t, buildpack.Build(pack(t, small, ""), "Other", out), "undefined: userfunction.Other")
 	left, err := filepath.Glob(filepath.Join(temporary, "buildpack-*"))
 	require.NoError(t, err)

@@ -17,7 +17,7 @@ TOOLS = build/tools
 REAL = $(GO) -C internal/realtest
 
 .DEFAULT_GOAL := help
-.PHONY: help demo build test test-real test-azurite test-infra soak mutations lint bench package verify fuzz clean
+.PHONY: help demo build test test-real test-azurite test-infra soak mutations lint bench package verify fuzz update-ruff clean
 
 help: ## list the targets
 	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | awk -F ':.*## ' '{printf "  %-14s %s\n", $$1, $$2}'
@@ -30,6 +30,7 @@ build: ## build the command line into build/dagbucket
 
 test: ## run the tests: in-process, no server, under 5 minutes
 	$(GO) vet ./...
+	$(GO) test -count=1 -run '^TestCompile$$' ./internal/pysyntax # the syntax checker's machine code, made once: it takes 15 s, and minutes under the race detector
 	$(GO) test $(RACE) -timeout 12m ./...
 
 test-real: $(TOOLS)/versitygw build/lambda/bootstrap build/lambda-amd64.zip build/lambda-arm64.zip build/cloudfunction/function build/cloudfunction/background build ## run the tests against real servers: S3 (versitygw), the Lambda runtime, Google's functions framework, broken networks
@@ -88,6 +89,9 @@ verify: lint package ## lint; the packages are reproducible and small; the demo 
 	rm -rf build/other
 	$(MAKE) demo DEMO_FLAGS=--once
 	$(MAKE) demo DEMO_FLAGS='--cloud gcp --once'
+
+update-ruff: ## store a release of ruff's parser (RUFF=0.17.5; default: the pinned one again), needs npm
+	$(GO) run ./internal/pysyntax/updateruff $(RUFF)
 
 clean: ## remove everything that was built
 	rm -rf build

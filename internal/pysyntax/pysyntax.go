@@ -21,8 +21,9 @@ type Diagnostic struct {
 // String is the diagnostic on one line.
 func (d Diagnostic) String() string { return fmt.Sprintf("%d:%d: %s", d.Line, d.Column, d.Message) }
 
-// Kind names this checker: verdicts of another one, or of another release, may be others.
-const Kind = "ruff " + Version
+// Kind names this checker: verdicts of another one, or of another release, may be others. Its last number is of what this package does besides
+// ruff; raise it when that changes.
+const Kind = "ruff " + Version + "/1"
 
 // Versions are the Python versions that can be asked for, ascending.
 var Versions = []string{"3.7", "3.8", "3.9", "3.10", "3.11", "3.12", "3.13", "3.14", "3.15"}
@@ -53,35 +54,61 @@ func unchecked(format string, args ...any) error { return &UncheckedError{fmt.Er
 // Check returns the syntax errors of a source, at most 20, in their order; none if it is valid. pythonVersion may be "", see Python. An
 // *UncheckedError means that there is no verdict; any other error is ctx's. It may be called concurrently.
 func (c *Checker) Check(ctx context.Context, source []byte, pythonVersion string) ([]Diagnostic, error) {
+	if err := ctx.Err(); err != nil {
+		return nil, err
+	}
 	if len(source) > MaxSource {
 		return nil, unchecked("%d bytes are more than %d", len(source), MaxSource)
 	}
 	decoded, problem, err := decode(source)
 	if problem != nil {
+		problem.Message = tellable(problem.Message)
 		return []Diagnostic{*problem}, nil
 	}
 	if err != nil {
 		return nil, err
 	}
-	findings, err := c.run(ctx, withoutSuppressions(decoded), settings(Python(pythonVersion)))
+	python := Python(pythonVersion)
+	findings, err := c.run(ctx, withoutSuppressions(decoded), python)
 	if err != nil {
 		return nil, err
 	}
-	return diagnose(findings, decoded), nil
+	if len(findings) > 0 {
+		return diagnose(findings, decoded), nil
+	}
+	return c.checkTabs(ctx, decoded, python)
+}
+
+// checkTabs finds indentation that depends on the width of a tab, in a source that is valid otherwise: ruff takes a tab for two columns,
+// CPython for as many as lead to the next multiple of eight.
+func (c *Checker) checkTabs(ctx context.Context, source []byte, python string) ([]Diagnostic, error) {
+	expanded := expandTabs(source)
+	if expanded == nil || len(expanded) > MaxSource {
+		return nil, nil
+	}
+	findings, err := c.run(ctx, withoutSuppressions(expanded), python)
+	if err != nil || len(findings) == 0 {
+		return nil, err
+	}
+	line := diagnose(findings, source)[0].Line
+	column := 1 + indentation([]byte(lineOf(source, line)))
+	return []Diagnostic{{Line: line, Column: column, Message: "inconsistent use of tabs and spaces in indentation",
+		Excerpt: excerpt(source, line, column)}}, nil
 }
 
 // rules are ruff's for the errors that CPython finds after parsing, in its symbol table and compiler; those of the parser have none.
 var rules = strings.Fields("F404 F406 F407 F621 F622 F701 F702 F704 F706 F707 PLE0115 PLE0117 PLE0118 PLE1142 PLE1700")
 
-func settings(python string) map[string]any {
+// settings are ruff's for a Python version.
+func settings(python string) any {
 	selected := make([]any, 0, len(rules))
 	for _, r := range rules {
 		selected = append(selected, r)
 	}
-	return map[string]any{
+	return toValue(map[string]any{
 		"target-version": "py" + strings.ReplaceAll(python, ".", ""),
 		"lint":           map[string]any{"select": selected},
-	}
+	})
 }
 
 func diagnose(findings []finding, source []byte) []Diagnostic {
@@ -90,7 +117,7 @@ func diagnose(findings []finding, source []byte) []Diagnostic {
 	})
 	var found []Diagnostic
 	for _, f := range findings[:min(len(findings), maxDiagnostics)] {
-		found = append(found, Diagnostic{Line: f.Start.Row, Column: f.Start.Column, Message: oneLine(f.Message),
+		found = append(found, Diagnostic{Line: f.Start.Row, Column: f.Start.Column, Message: tellable(f.Message),
 			Excerpt: excerpt(source, f.Start.Row, f.Start.Column)})
 	}
 	return found

@@ -1,13 +1,10 @@
 package pysyntax
 
 import (
-	"bytes"
 	"context"
 	_ "embed"
-	"encoding/binary"
 	"errors"
 	"fmt"
-	"io"
 	"strings"
 
 	"github.com/klauspost/compress/zstd"
@@ -18,24 +15,43 @@ import (
 	"github.com/dagbucket/dagbucket/internal/pysyntax/meter"
 )
 
-// compressed is ruff_wasm_bg.wasm of the npm package @astral-sh/ruff-wasm-nodejs in release Version, metered (package meter).
-//
-//go:embed ruff/ruff_wasm_bg.wasm.zst
-var compressed []byte
+// The module is ruff_wasm_bg.wasm of the npm package @astral-sh/ruff-wasm-nodejs in release Version, metered, and split into the code of its
+// functions and the rest (package meter): what has machine code needs the rest only.
+var (
+	//go:embed ruff/ruff_wasm_bg.hollow.wasm.zst
+	hollowCompressed []byte
+	//go:embed ruff/ruff_wasm_bg.code.zst
+	codeCompressed []byte
+)
 
 // Exports are what is used of the module.
-var Exports = []string{"memory", "__wbindgen_externrefs", "__wbindgen_start", "__wbindgen_malloc", "__wbindgen_realloc", "__wbindgen_free",
-	"__wbindgen_exn_store", "__externref_table_alloc", "__externref_table_dealloc", "workspace_new", "workspace_check"}
+var Exports = []string{"memory", "__wbindgen_externrefs", "__wbindgen_start", "__wbindgen_malloc", "__externref_table_dealloc", "workspace_new",
+	"workspace_check"}
 
-const wasmLimit = 64 << 20 // bytes, decompressed
+// hollowModule returns the module without code.
+func hollowModule() ([]byte, error) { return decompress(hollowCompressed) }
 
-func decompress() ([]byte, error) {
-	d, err := zstd.NewReader(bytes.NewReader(compressed), zstd.WithDecoderConcurrency(1), zstd.WithDecoderMaxMemory(wasmLimit))
+// wholeModule returns the module.
+func wholeModule() ([]byte, error) {
+	hollow, err := hollowModule()
+	if err != nil {
+		return nil, err
+	}
+	code, err := decompress(codeCompressed)
+	if err != nil {
+		return nil, err
+	}
+	return meter.Join(hollow, code)
+}
+
+func decompress(data []byte) ([]byte, error) {
+	const limit = 64 << 20 // bytes
+	d, err := zstd.NewReader(nil, zstd.WithDecoderConcurrency(1), zstd.WithDecoderMaxMemory(limit))
 	if err != nil {
 		return nil, err
 	}
 	defer d.Close()
-	return io.ReadAll(d)
+	return d.DecodeAll(data, nil)
 }
 
 const (
@@ -73,12 +89,8 @@ func engineConfig(c wazero.RuntimeConfig) wazero.RuntimeConfig {
 	return c.WithMemoryLimitPages(memoryPages)
 }
 
-// newEngine compiles the module, or takes it from the cache of config.
-func newEngine(ctx context.Context, config wazero.RuntimeConfig) (*engine, error) {
-	wasm, err := decompress()
-	if err != nil {
-		return nil, err
-	}
+// newEngine makes an engine of ruff's module, or of the hollow one if the cache of config has the machine code for it.
+func newEngine(ctx context.Context, config wazero.RuntimeConfig, wasm []byte) (*engine, error) {
 	e := &engine{runtime: wazero.NewRuntimeWithConfig(ctx, engineConfig(config))}
 	if err := e.compile(ctx, wasm); err != nil {
 		_ = e.runtime.Close(ctx)
@@ -91,7 +103,7 @@ func (e *engine) compile(ctx context.Context, wasm []byte) (err error) {
 	if e.ruff, err = e.runtime.CompileModule(ctx, wasm); err != nil {
 		return err
 	}
-	if e.table, err = e.runtime.CompileModule(ctx, table); err != nil { // second, since a cache that has it counts as complete
+	if e.table, err = e.runtime.CompileModule(ctx, table); err != nil {
 		return err
 	}
 	builder := e.runtime.NewHostModuleBuilder(importsName)
@@ -122,10 +134,14 @@ type instance struct {
 
 type instanceKey struct{}
 
-func (e *engine) newInstance(ctx context.Context) (*instance, error) {
-	in := &instance{heap: newHeap(), workspaces: map[string]uint64{}}
-	ctx = experimental.WithMemoryAllocator(context.WithValue(ctx, instanceKey{}, in), newMemory)
-	var err error
+// in returns ctx for calls of an instance.
+func (in *instance) in(ctx context.Context) context.Context {
+	return context.WithValue(ctx, instanceKey{}, in)
+}
+
+func (e *engine) newInstance(ctx context.Context) (in *instance, err error) {
+	in = &instance{heap: newHeap(), workspaces: map[string]uint64{}}
+	ctx = experimental.WithMemoryAllocator(in.in(ctx), newMemory)
 	if in.ruff, err = e.runtime.InstantiateModule(ctx, e.ruff, wazero.NewModuleConfig().WithName("").WithStartFunctions()); err != nil {
 		return nil, err
 	}
@@ -168,9 +184,10 @@ func must(results []uint64, err error) []uint64 {
 	return results
 }
 
+// call calls an export. ctx says to the host's functions whose instance it is.
 func (in *instance) call(ctx context.Context, name string, args ...uint64) ([]uint64, error) {
 	in.panicked = ""
-	results, err := in.ruff.ExportedFunction(name).Call(context.WithValue(ctx, instanceKey{}, in), args...)
+	results, err := in.ruff.ExportedFunction(name).Call(ctx, args...)
 	if err != nil && in.panicked != "" {
 		err = fmt.Errorf("%s: %w", in.panicked, err)
 	}
@@ -179,40 +196,44 @@ func (in *instance) call(ctx context.Context, name string, args ...uint64) ([]ui
 
 // finding is one element of what Workspace.check returns.
 type finding struct {
-	Code    *string `json:"code"`
-	Message string  `json:"message"`
+	Message string `json:"message"`
 	Start   struct {
 		Row    int `json:"row"`
 		Column int `json:"column"`
 	} `json:"start_location"`
 }
 
-// check returns what ruff finds in a source, which must be UTF-8.
-func (in *instance) check(ctx context.Context, source []byte, settings map[string]any) ([]finding, error) {
+// check returns what ruff finds in a source, which must be UTF-8, for one of Versions.
+func (in *instance) check(ctx context.Context, source []byte, python string) ([]finding, error) {
 	defer func() { in.heap.forget(in.mark) }()
-	workspace, err := in.workspace(ctx, settings)
+	ctx = in.in(ctx)
+	in.setFuel(fuelBase + fuelForByte*uint64(len(source)))
+	answer, err := in.ask(ctx, source, python)
+	if err != nil && in.overflowed {
+		return in.firstFinding()
+	}
+	if err != nil {
+		return nil, in.explain(err)
+	}
+	var found []finding
+	return found, decodeValue(answer, &found)
+}
+
+// ask returns what Workspace.check returns.
+func (in *instance) ask(ctx context.Context, source []byte, python string) (any, error) {
+	workspace, err := in.workspace(ctx, python)
 	if err != nil {
 		return nil, err
 	}
-	ctx = context.WithValue(ctx, instanceKey{}, in)
-	in.setFuel(fuelBase + fuelForByte*uint64(len(source)))
 	ptr, n, err := in.send(ctx, source)
 	if err != nil {
 		return nil, err
 	}
 	results, err := in.call(ctx, "workspace_check", workspace, uint64(ptr), uint64(n)) // it frees the source
 	if err != nil {
-		if in.overflowed {
-			return in.firstFinding()
-		}
-		return nil, in.explain(err)
-	}
-	v, err := in.take(ctx, results[0], results[1], results[2])
-	if err != nil {
 		return nil, err
 	}
-	var found []finding
-	return found, decodeValue(v, &found)
+	return in.take(ctx, results[0], results[1], results[2])
 }
 
 // explain says in the words of a source why a check ended in a trap.
@@ -229,14 +250,13 @@ func (in *instance) explain(err error) error {
 	return fmt.Errorf("ruff failed: %s", text)
 }
 
-// workspace returns the one with the settings, whose target version names them.
-func (in *instance) workspace(ctx context.Context, settings map[string]any) (uint64, error) {
-	name := settings["target-version"].(string)
-	if ptr, ok := in.workspaces[name]; ok {
+// workspace returns the one for a Python version.
+func (in *instance) workspace(ctx context.Context, python string) (uint64, error) {
+	if ptr, ok := in.workspaces[python]; ok {
 		return ptr, nil
 	}
 	const utf32 = 2 // columns count characters
-	results, err := in.call(ctx, "workspace_new", in.heap.add(toValue(settings)), utf32)
+	results, err := in.call(ctx, "workspace_new", in.heap.add(settings(python)), utf32)
 	if err != nil {
 		return 0, err
 	}
@@ -244,9 +264,9 @@ func (in *instance) workspace(ctx context.Context, settings map[string]any) (uin
 		_, err := in.take(ctx, 0, results[1], 1)
 		return 0, err
 	}
-	in.workspaces[name] = results[0] & 0xFFFFFFFF
+	in.workspaces[python] = results[0] & 0xFFFFFFFF
 	in.mark = in.heap.size()
-	return in.workspaces[name], nil
+	return in.workspaces[python], nil
 }
 
 // take reads a result of two references, of which the last word tells which one counts.
@@ -261,6 +281,9 @@ func (in *instance) take(ctx context.Context, ok, failed, isError uint64) (any, 
 	}
 	if _, err := in.call(ctx, "__externref_table_dealloc", at); err != nil {
 		return nil, err
+	}
+	if ref[0] >= uint64(in.heap.size()) {
+		return nil, errors.New("no answer")
 	}
 	v := in.heap.get(ref[0])
 	if isError&0xFFFFFFFF != 0 {
@@ -310,20 +333,6 @@ func (in *instance) write(at, v uint32) {
 	if !in.ruff.Memory().WriteUint32Le(at, v) {
 		panic("a word outside of the memory")
 	}
-}
-
-func (in *instance) write64(at uint32, v uint64) {
-	if !in.ruff.Memory().Write(at, binary.LittleEndian.AppendUint64(nil, v)) {
-		panic("a word outside of the memory")
-	}
-}
-
-func (in *instance) writeBool(at uint32, b bool) {
-	v := uint32(0)
-	if b {
-		v = 1
-	}
-	in.write(at, v)
 }
 
 // valuesLimit bounds the values of one answer: some 6,000 findings.

@@ -3,25 +3,18 @@ package pysyntax
 import (
 	"encoding/json"
 	"fmt"
-	"math/big"
-	"unicode/utf8"
 )
 
-// The JavaScript values that ruff's module builds its answers from. A value is one of: nil (undefined and null, which nothing here tells
-// apart), bool, float64, *big.Int, string, *array, *object, *errorValue, or one for iterators.
+// The JavaScript values that ruff's module reads its settings from and builds its answers of. A value is one of: nil (undefined and null,
+// which nothing here tells apart), bool, float64, string, *array, *object, *errorValue, iteratorSymbol and function.
 type (
 	array      struct{ items []any }
 	object     struct{ fields map[string]any }
 	errorValue struct{ message string }
 
-	// An array is read through them.
+	// An array is known by having them; it is read by indexes.
 	iteratorSymbol struct{}
-	function       struct{} // that makes or moves an iterator
-	iterator       struct{ items []any }
-	step           struct {
-		value any
-		done  bool
-	}
+	function       struct{}
 )
 
 // heap gives values the numbers by which the module knows them. Zero is undefined, as a null reference is.
@@ -139,7 +132,7 @@ func text(v any) string {
 	return string(data)
 }
 
-// property is Reflect.get; for an array the key is an index.
+// property is Reflect.get of a field; of an array, the function that would iterate over it.
 func property(of, key any) any {
 	switch of := of.(type) {
 	case *object:
@@ -147,48 +140,16 @@ func property(of, key any) any {
 			return of.fields[name]
 		}
 	case *array:
-		switch key := key.(type) {
-		case float64:
-			return of.at(int64(key))
-		case iteratorSymbol:
-			return function{}
-		}
-	case *iterator:
-		if key == "next" {
+		if _, ok := key.(iteratorSymbol); ok {
 			return function{}
 		}
 	}
 	return nil
 }
 
-func (a *array) at(i int64) any {
-	if i < 0 || i >= int64(len(a.items)) {
+func (a *array) at(i uint32) any {
+	if uint64(i) >= uint64(len(a.items)) {
 		return nil
 	}
 	return a.items[i]
-}
-
-func (a *array) set(i int, v any) {
-	for len(a.items) <= i {
-		a.items = append(a.items, nil)
-	}
-	a.items[i] = v
-}
-
-// equal is JavaScript's ===, and == for the kinds that are compared here.
-func equal(a, b any) bool {
-	if x, ok := a.(*big.Int); ok {
-		y, ok := b.(*big.Int)
-		return ok && x.Cmp(y) == 0
-	}
-	return a == b
-}
-
-// codePoint is the first character of s, or undefined.
-func codePoint(s string) any {
-	if s == "" {
-		return nil
-	}
-	r, _ := utf8.DecodeRuneInString(s)
-	return float64(r)
 }

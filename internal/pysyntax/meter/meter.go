@@ -2,13 +2,13 @@
 // of fuel, and the module traps when there is none left. A runtime's own way to interrupt a module makes ruff three times slower, and without one
 // a loop that takes long stops the whole Go process at its next garbage collection.
 //
-// It also drops what the wanted exports cannot reach, since all that is left must be compiled and loaded.
+// It also drops what the wanted exports cannot reach, since all that is left must be compiled and loaded; and it parts a module into the code
+// of its functions and the rest.
 package meter
 
 import (
 	"bytes"
 	"encoding/binary"
-	"errors"
 	"fmt"
 	"slices"
 )
@@ -19,23 +19,20 @@ const Fuel = "fuel"
 // startFuel is for what runs before the host can set any.
 const startFuel = 1 << 30
 
-// Section IDs, https://webassembly.github.io/spec/core/binary/modules.html#sections.
+// Sections, https://webassembly.github.io/spec/core/binary/modules.html#sections.
 const (
-	custom    = 0
-	imports   = 2
-	functions = 3
-	globals   = 6
-	exports   = 7
-	start     = 8
-	elements  = 9
-	code      = 10
+	customSection  = 0
+	importSection  = 2
+	globalSection  = 6
+	exportSection  = 7
+	startSection   = 8
+	elementSection = 9
+	codeSection    = 10
 )
 
 // Kinds of imports and exports.
 const (
 	kindFunction = 0
-	kindTable    = 1
-	kindMemory   = 2
 	kindGlobal   = 3
 )
 
@@ -44,33 +41,57 @@ type section struct {
 	body []byte
 }
 
+// trapBody is a function: no locals, unreachable, end.
+var trapBody = []byte{0, 0x00, 0x0B}
+
 // Rewrite returns module with metered functions, the exports named in keep and Fuel, and without custom sections. Functions that those exports,
-// the start function and the tables do not reach have no body but a trap.
+// the start function, the tables and the globals do not reach have no body but a trap.
 func Rewrite(module []byte, keep []string) (rewritten []byte, err error) {
-	defer func() {
-		if r := recover(); r != nil {
-			e, ok := r.(error)
-			if !ok {
-				panic(r)
-			}
-			rewritten, err = nil, e
-		}
-	}()
-	header := []byte("\x00asm\x01\x00\x00\x00")
-	body, ok := bytes.CutPrefix(module, header)
-	if !ok {
-		return nil, errors.New("not a WebAssembly module of version 1")
-	}
-	m := readModule(body)
+	defer recoverFailure(&err)
+	m := readModule(module)
+	m.findRoots()
 	m.keepExports(keep)
 	m.addFuel()
 	m.meterCode()
-	out := bytes.Clone(header)
-	for _, s := range m.sections {
-		out = append(out, s.id)
-		out = appendBytes(out, s.body)
+	return m.bytes(), nil
+}
+
+// Split parts a module: hollow has functions that only trap, and is a module otherwise the same, but for custom sections; code is what Join
+// puts back.
+func Split(module []byte) (hollow, code []byte, err error) {
+	defer recoverFailure(&err)
+	m := readModule(module)
+	s := m.section(codeSection)
+	code = s.body
+	n := (&reader{code}).count()
+	s.body = appendU32(nil, n)
+	for range n {
+		s.body = appendBytes(s.body, trapBody)
 	}
-	return out, nil
+	return m.bytes(), code, nil
+}
+
+// Join undoes Split.
+func Join(hollow, code []byte) (module []byte, err error) {
+	defer recoverFailure(&err)
+	m := readModule(hollow)
+	m.section(codeSection).body = code
+	return m.bytes(), nil
+}
+
+// failure is a panic with why a module cannot be rewritten.
+type failure struct{ error }
+
+func fail(format string, args ...any) { panic(failure{fmt.Errorf(format, args...)}) }
+
+func recoverFailure(err *error) {
+	switch r := recover().(type) {
+	case nil:
+	case failure:
+		*err = r.error
+	default:
+		panic(r)
+	}
 }
 
 // module is what rewriting must know of one.
@@ -82,37 +103,73 @@ type module struct {
 	roots             []uint32 // functions that something outside of functions refers to
 }
 
-func readModule(body []byte) *module {
+var header = []byte("\x00asm\x01\x00\x00\x00") // of version 1
+
+func readModule(data []byte) *module {
+	body, ok := bytes.CutPrefix(data, header)
+	if !ok {
+		fail("not a WebAssembly module of version 1")
+	}
 	m := &module{}
 	for r := (&reader{body}); len(r.rest) > 0; {
-		id := r.byte()
-		s := section{id, r.take(r.u32())}
-		switch id {
-		case custom:
+		s := section{r.byte(), r.take(r.u32())}
+		if s.id == customSection {
 			continue
-		case imports:
-			m.countImports(s.body)
-		case start:
-			m.roots = append(m.roots, (&reader{s.body}).u32())
-		case elements:
-			m.roots = append(m.roots, elementFunctions(s.body)...)
+		}
+		if m.find(s.id) >= 0 {
+			fail("two sections %d", s.id)
 		}
 		m.sections = append(m.sections, s)
 	}
 	return m
 }
 
+// find returns where a section is, or -1.
+func (m *module) find(id byte) int {
+	return slices.IndexFunc(m.sections, func(s section) bool { return s.id == id })
+}
+
+func (m *module) bytes() []byte {
+	out := bytes.Clone(header)
+	for _, s := range m.sections {
+		out = appendBytes(append(out, s.id), s.body)
+	}
+	return out
+}
+
 func (m *module) section(id byte) *section {
-	at := slices.IndexFunc(m.sections, func(s section) bool { return s.id == id })
+	at := m.find(id)
 	if at < 0 {
 		fail("no section %d", id)
 	}
 	return &m.sections[at]
 }
 
-func (m *module) countImports(body []byte) {
-	r := &reader{body}
-	for range r.u32() {
+// findRoots counts the imports, too.
+func (m *module) findRoots() {
+	for _, s := range m.sections {
+		r := &reader{s.body}
+		switch s.id {
+		case importSection:
+			m.countImports(r)
+		case globalSection:
+			for range r.count() {
+				r.take(2) // type, mutability
+				m.roots = append(m.roots, r.constant()...)
+			}
+		case startSection:
+			m.roots = append(m.roots, r.u32())
+		case elementSection:
+			m.roots = append(m.roots, elementFunctions(r)...)
+		default:
+			continue
+		}
+		r.end()
+	}
+}
+
+func (m *module) countImports(r *reader) {
+	for range r.count() {
 		r.take(r.u32())
 		r.take(r.u32())
 		switch kind := r.byte(); kind {
@@ -120,8 +177,7 @@ func (m *module) countImports(body []byte) {
 			r.u32()
 			m.importedFunctions++
 		case kindGlobal:
-			r.byte()
-			r.byte()
+			r.take(2)
 			m.importedGlobals++
 		default:
 			fail("an import of kind %d", kind)
@@ -130,16 +186,15 @@ func (m *module) countImports(body []byte) {
 }
 
 // elementFunctions returns the functions that tables may hold.
-func elementFunctions(body []byte) []uint32 {
-	r := &reader{body}
+func elementFunctions(r *reader) []uint32 {
 	var found []uint32
-	for range r.u32() {
-		const active, withIndexes = 0, 0
-		if flags := r.u32(); flags != active|withIndexes {
+	for range r.count() {
+		const activeWithIndexes = 0
+		if flags := r.u32(); flags != activeWithIndexes {
 			fail("an element segment of kind %d", flags)
 		}
 		r.constant()
-		for range r.u32() {
+		for range r.count() {
 			found = append(found, r.u32())
 		}
 	}
@@ -147,12 +202,12 @@ func elementFunctions(body []byte) []uint32 {
 }
 
 func (m *module) keepExports(keep []string) {
-	s := m.section(exports)
+	s := m.section(exportSection)
 	r := &reader{s.body}
 	var kept []byte
 	n := uint32(0)
 	missing := slices.Clone(keep)
-	for range r.u32() {
+	for range r.count() {
 		name, kind, index := string(r.take(r.u32())), r.byte(), r.u32()
 		at := slices.Index(missing, name)
 		if at < 0 {
@@ -164,6 +219,7 @@ func (m *module) keepExports(keep []string) {
 		}
 		kept, n = appendExport(kept, name, kind, index), n+1
 	}
+	r.end()
 	if len(missing) > 0 {
 		fail("no export %q", missing)
 	}
@@ -176,7 +232,7 @@ func appendExport(b []byte, name string, kind byte, index uint32) []byte {
 
 // addFuel adds the global behind the others, so that none changes its number.
 func (m *module) addFuel() {
-	s := m.section(globals)
+	s := m.section(globalSection)
 	r := &reader{s.body}
 	n := r.u32()
 	const i32, mutable, i32Const, end = 0x7F, 1, 0x41, 0x0B
@@ -185,7 +241,7 @@ func (m *module) addFuel() {
 	s.body = append(appendS32(s.body, startFuel), end)
 	m.fuel = m.importedGlobals + n
 
-	s = m.section(exports)
+	s = m.section(exportSection)
 	r = &reader{s.body}
 	n = r.u32()
 	s.body = appendExport(append(appendU32(nil, n+1), r.rest...), Fuel, kindGlobal, m.fuel)
@@ -193,22 +249,21 @@ func (m *module) addFuel() {
 
 // meterCode rewrites the bodies.
 func (m *module) meterCode() {
-	s := m.section(code)
+	s := m.section(codeSection)
 	r := &reader{s.body}
-	bodies := make([]body, r.u32())
+	bodies := make([]body, r.count())
 	for i := range bodies {
 		bodies[i].code = r.take(r.u32())
 	}
+	r.end()
 	m.reach(bodies)
-	out := appendU32(nil, uint32(len(bodies)))
+	s.body = appendU32(nil, uint32(len(bodies)))
 	for _, b := range bodies {
 		if !b.reached {
-			out = appendBytes(out, []byte{0, 0x00, 0x0B}) // no locals, unreachable, end
-			continue
+			b.metered = trapBody
 		}
-		out = appendBytes(out, b.metered)
+		s.body = appendBytes(s.body, b.metered)
 	}
-	s.body = out
 }
 
 type body struct {
@@ -222,10 +277,17 @@ func (m *module) reach(bodies []body) {
 	for len(open) > 0 {
 		f := open[len(open)-1]
 		open = open[:len(open)-1]
-		if f < m.importedFunctions || bodies[f-m.importedFunctions].reached {
+		if f < m.importedFunctions {
 			continue
 		}
-		b := &bodies[f-m.importedFunctions]
+		at := f - m.importedFunctions
+		if uint64(at) >= uint64(len(bodies)) {
+			fail("no function %d", f)
+		}
+		b := &bodies[at]
+		if b.reached {
+			continue
+		}
 		var calls []uint32
 		b.metered, calls = m.meter(b.code)
 		b.reached = true
@@ -236,7 +298,7 @@ func (m *module) reach(bodies []body) {
 // meter takes fuel at the beginning of a function and of each round of its loops. It returns the functions that it refers to, too.
 func (m *module) meter(code []byte) (metered []byte, calls []uint32) {
 	r := &reader{code}
-	for range r.u32() { // locals
+	for range r.count() { // groups of locals
 		r.u32()
 		r.byte()
 	}
@@ -279,5 +341,3 @@ func appendS32(b []byte, v int32) []byte {
 }
 
 func appendBytes(b, data []byte) []byte { return append(appendU32(b, uint32(len(data))), data...) }
-
-func fail(format string, args ...any) { panic(fmt.Errorf(format, args...)) }

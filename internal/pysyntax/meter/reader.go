@@ -1,8 +1,11 @@
 package meter
 
-import "encoding/binary"
+import (
+	"encoding/binary"
+	"math"
+)
 
-// reader reads the binary format; what it cannot read is a panic with an error.
+// reader reads the binary format; what it cannot read is a failure.
 type reader struct{ rest []byte }
 
 func (r *reader) byte() byte { return r.take(1)[0] }
@@ -11,18 +14,34 @@ func (r *reader) take(n uint32) []byte {
 	if uint64(n) > uint64(len(r.rest)) {
 		fail("the module ends too early")
 	}
-	taken := r.rest[:n]
+	taken := r.rest[:n:n]
 	r.rest = r.rest[n:]
 	return taken
 }
 
 func (r *reader) u32() uint32 {
 	v, n := binary.Uvarint(r.rest)
-	if n <= 0 || v > 1<<32-1 {
+	if n <= 0 || v > math.MaxUint32 {
 		fail("a broken number")
 	}
 	r.rest = r.rest[n:]
 	return uint32(v)
+}
+
+// count is how many things follow, of which each has a byte at least.
+func (r *reader) count() uint32 {
+	n := r.u32()
+	if uint64(n) > uint64(len(r.rest)) {
+		fail("the module ends too early")
+	}
+	return n
+}
+
+// end fails if there is more.
+func (r *reader) end() {
+	if len(r.rest) > 0 {
+		fail("%d bytes too many in a section", len(r.rest))
+	}
 }
 
 // signed passes over a signed number of any width.
@@ -31,13 +50,16 @@ func (r *reader) signed() {
 	}
 }
 
-// constant passes over a constant expression.
-func (r *reader) constant() {
+// constant passes over a constant expression. It returns the functions that it refers to.
+func (r *reader) constant() (functions []uint32) {
 	const end = 0x0B
 	for len(r.rest) > 0 && r.rest[0] != end {
-		r.instruction()
+		if _, f, refers := r.instruction(); refers {
+			functions = append(functions, f)
+		}
 	}
 	r.byte()
+	return functions
 }
 
 // instruction passes over one instruction, https://webassembly.github.io/spec/core/binary/instructions.html.
@@ -53,7 +75,7 @@ func (r *reader) instruction() (isLoop bool, function uint32, refers bool) {
 	case op == 0x0C, op == 0x0D, op >= 0x20 && op <= 0x26, op == 0xD0: // br, br_if, variables, tables, ref.null
 		r.u32()
 	case op == 0x0E: // br_table
-		for range r.u32() {
+		for range r.count() {
 			r.u32()
 		}
 		r.u32()

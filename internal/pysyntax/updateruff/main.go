@@ -94,8 +94,11 @@ func fetch(version string) (map[string][]byte, error) {
 		return nil, fmt.Errorf("npm pack: %w", err)
 	}
 	found, err := filepath.Glob(filepath.Join(dir, "*.tgz"))
-	if err != nil || len(found) != 1 {
-		return nil, fmt.Errorf("npm pack left %d archives: %w", len(found), err)
+	if err != nil {
+		return nil, err
+	}
+	if len(found) != 1 {
+		return nil, fmt.Errorf("npm pack left %d archives, not one", len(found))
 	}
 	archive, err := os.Open(found[0])
 	if err != nil {
@@ -140,6 +143,10 @@ const (
 `))
 
 func store(version string, wasm, metered, licence []byte) error {
+	hollow, code, err := meter.Split(metered)
+	if err != nil {
+		return err
+	}
 	const window = 16 << 20 // bytes: more than the module
 	enc, err := zstd.NewWriter(nil, zstd.WithEncoderLevel(zstd.SpeedBestCompression), zstd.WithEncoderConcurrency(1), zstd.WithWindowSize(window))
 	if err != nil {
@@ -150,7 +157,8 @@ func store(version string, wasm, metered, licence []byte) error {
 		return err
 	}
 	for name, data := range map[string][]byte{
-		"ruff/ruff_wasm_bg.wasm.zst": enc.EncodeAll(metered, nil), "ruff/LICENSE": licence, "pin.go": text.Bytes(),
+		"ruff/ruff_wasm_bg.hollow.wasm.zst": enc.EncodeAll(hollow, nil), "ruff/ruff_wasm_bg.code.zst": enc.EncodeAll(code, nil),
+		"ruff/LICENSE": licence, "pin.go": text.Bytes(),
 	} {
 		if err := os.WriteFile(filepath.Join(folder, name), data, 0o644); err != nil {
 			return err

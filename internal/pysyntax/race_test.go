@@ -1,0 +1,5 @@
+//go:build race
+
+package pysyntax
+
+const raceDetector = true

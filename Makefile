@@ -30,7 +30,9 @@ build: ## build the command line into build/dagbucket
 
 test: ## run the tests: in-process, no server, under 5 minutes
 	$(GO) vet ./...
-	$(GO) test -count=1 -run '^TestCompile$$' ./internal/pysyntax # the syntax checker's machine code, made once: it takes 15 s, and minutes under the race detector
+	# The syntax checker's machine code, made once, since it takes minutes under the race detector: for tests, and for tests of main packages.
+	$(GO) test -count=1 -run '^TestCompile$$' ./internal/pysyntax
+	$(GO) run ./internal/pysyntax/compile build/pysyntax/test
 	$(GO) test $(RACE) -timeout 12m ./...
 
 test-real: $(TOOLS)/versitygw build/lambda/bootstrap build/lambda-amd64.zip build/lambda-arm64.zip build/cloudfunction/function build/cloudfunction/background build ## run the tests against real servers: S3 (versitygw), the Lambda runtime, Google's functions framework, broken networks

@@ -222,6 +222,8 @@ func TestUsefulCaches(t *testing.T) {
 // TestCachesOfOthers is about folders that belong to another user.
 func TestCachesOfOthers(t *testing.T) {
 	t.Parallel()
+	_, err := theInterpreter() // not as the other user
+	require.NoError(t, err)
 	forbid := func(t *testing.T, path string, mode fs.FileMode) {
 		require.NoError(t, os.Chmod(path, mode))
 		t.Cleanup(func() { require.NoError(t, os.Chmod(path, 0o755)) })

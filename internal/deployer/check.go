@@ -1,6 +1,7 @@
 package deployer
 
 import (
+	"cmp"
 	"context"
 	"crypto/sha256"
 	"encoding/hex"
@@ -37,16 +38,20 @@ const largeReads = 4
 // verdict is what the syntax check says of a file that is neither valid nor exempt.
 type verdict struct {
 	broken    *pysyntax.Diagnostic // the first error
+	by        string               // who found it, if that was another checker, or for another Python
 	unchecked string               // or why there is no verdict
 	later     bool                 // there may be one in the next run
 }
+
+// judged is a content, and the Python that it was checked for: that may change before a run is done.
+type judged struct{ sum, python string }
 
 // checks is what a run knows of step 7.
 type checks struct {
 	until  time.Time // no file is checked after it; zero is never
 	loaded bool      // loading was begun
 	large  chan struct{}
-	given  sync.Map // *verdict by SHA-256 of the content, nil for a valid one
+	given  sync.Map // *verdict by judged, nil for a valid content
 
 	// Of this look at the sources:
 	earlier map[string]Note // files that the live manifest calls broken, by path
@@ -63,8 +68,7 @@ func (c *checks) reset() { c.heldBy, c.ignores, c.down = nil, nil, map[string]bo
 // limitChecks reserves half of the time that is left for the rest: a large first deploy may be checked slowly, but not only checked.
 func (x *run) limitChecks(ctx context.Context) {
 	if deadline, ok := ctx.Deadline(); ok {
-		now := x.Clock.Now()
-		x.checks.until = now.Add(deadline.Sub(now) / 2)
+		x.checks.until = x.Clock.Now().Add(time.Until(deadline) / 2) // deadlines are not by the run's clock
 	}
 }
 
@@ -173,7 +177,7 @@ func (x *run) insist(it *item, sum string, unchecked *verdict) *verdict {
 }
 
 func verdictOf(n Note) *verdict {
-	return &verdict{broken: &pysyntax.Diagnostic{Line: n.Line, Column: n.Column, Message: n.Message, Excerpt: n.Excerpt}}
+	return &verdict{broken: &pysyntax.Diagnostic{Line: n.Line, Column: n.Column, Message: n.Message, Excerpt: n.Excerpt}, by: n.refused.By}
 }
 
 func sumOf(content []byte) string {
@@ -207,7 +211,8 @@ func (x *run) judgeContent(ctx context.Context, content []byte, sum string) (*ve
 	if n, known := x.checks.known[sum]; known {
 		return verdictOf(n), nil
 	}
-	if given, ok := x.checks.given.Load(sum); ok {
+	this := judged{sum, x.deployment.Python}
+	if given, ok := x.checks.given.Load(this); ok {
 		return given.(*verdict), nil
 	}
 	if until := x.checks.until; !until.IsZero() && x.Clock.Now().After(until) {
@@ -223,14 +228,16 @@ func (x *run) judgeContent(ctx context.Context, content []byte, sum string) (*ve
 	case len(found) > 0:
 		v = &verdict{broken: &found[0]}
 	}
-	x.checks.given.Store(sum, v)
+	x.checks.given.Store(this, v)
 	return v, nil
 }
 
 // diagnosed is a note on a file with a syntax error.
-func (x *run) diagnosed(it *item, sum string, d *pysyntax.Diagnostic) Note {
+func (x *run) diagnosed(it *item, sum string, v *verdict) Note {
+	d := v.broken
 	return Note{Path: it.path, Key: it.object.Key, Reason: reasonSyntax, Line: d.Line, Column: d.Column, Message: d.Message, Excerpt: d.Excerpt,
-		refused: &state.Refused{Source: x.Sources[it.source].URL, Key: it.object.Key, Version: it.object.Version, SHA256: sum, By: x.judge()}}
+		refused: &state.Refused{Source: x.Sources[it.source].URL, Key: it.object.Key, Version: it.object.Version, SHA256: sum,
+			By: cmp.Or(v.by, x.judge())}}
 }
 
 // recallVerdicts notes what the live manifest calls broken.
@@ -301,7 +308,7 @@ func (x *run) refuse(ctx context.Context, it *item, f *fetched) (fate, error) {
 	if f.verdict.broken == nil {
 		return x.refuseUnchecked(it, f.verdict), nil
 	}
-	n := x.diagnosed(it, f.sum, f.verdict.broken)
+	n := x.diagnosed(it, f.sum, f.verdict)
 	mode := x.Sources[it.source].syntax()
 	if mode != Warn {
 		ignored, err := x.ignoredByAirflow(ctx, it.path)
@@ -377,12 +384,21 @@ func (x *run) turnDown(it *item, n Note) fate {
 	return keep
 }
 
-// verdictsOfPlan is verdictsRest if the plan turns a file down, else "".
+// verdictsOfPlan is verdictsRest if the plan turns a file down, else "". With a verdict that is insisted on it is what no run rests on, so that
+// the next one asks again.
 func (x *run) verdictsOfPlan() string {
-	if slices.ContainsFunc(x.plan.kept, isBroken) || slices.ContainsFunc(x.plan.leftOut, isBroken) {
-		return x.verdictsRest()
+	rest := ""
+	for _, list := range [][]Note{x.plan.kept, x.plan.leftOut} {
+		for _, n := range list {
+			switch {
+			case n.refused != nil && n.refused.By != x.judge():
+				return "another checker's"
+			case isBroken(n):
+				rest = x.verdictsRest()
+			}
+		}
 	}
-	return ""
+	return rest
 }
 
 func isBroken(n Note) bool { return n.Reason == reasonSyntax }
@@ -431,7 +447,7 @@ func (x *run) guardBroken() error {
 	}
 	for _, source := range sortedKeys(broken) {
 		had := x.record.Live != nil && x.record.Live.Sources[source] > 0
-		if shipped[source] == 0 && (had || len(p.items) == 0) && !x.AllowEmpty && !slices.Contains(p.approved, source) {
+		if shipped[source] == 0 && (had || len(p.items) == 0) && !x.AllowEmpty {
 			return x.holdForSyntax("every file of " + source + " has a syntax error, and nothing of it would be live: repair one, or set guard.allow_empty: true")
 		}
 	}

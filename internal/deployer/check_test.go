@@ -26,7 +26,8 @@ type fakeChecker struct {
 	checked []string // sources
 	pythons []string
 	loads   int
-	fails   error // of every check
+	fails   error  // of every check
+	lenient string // a Python for which nothing is broken
 }
 
 func (c *fakeChecker) Load() error {
@@ -49,7 +50,7 @@ func (c *fakeChecker) Check(_ context.Context, source []byte, python string) ([]
 		return nil, &pysyntax.UncheckedError{Err: errors.New("too hard")}
 	}
 	before, _, broken := strings.Cut(text, "BROKEN")
-	if !broken {
+	if !broken || python == c.lenient && python != "" {
 		return nil, nil
 	}
 	line := strings.Count(before, "\n") + 1
@@ -515,6 +516,33 @@ func TestTheTimeForChecksBeginsWithThem(t *testing.T) {
 	require.Len(t, r.Kept, 1)
 }
 
+// TestTheTimeForChecksIsByOneClock: a run's clock may be wrong, and what its deadline is by is another.
+func TestTheTimeForChecksIsByOneClock(t *testing.T) {
+	for name, wrong := range map[string]time.Duration{"slow": -24 * time.Hour, "fast": 24 * time.Hour} {
+		t.Run(name, func(t *testing.T) {
+			w, checker := newCheckedWorld(t)
+			w.clock.now = time.Now().Add(wrong)
+			w.put("dags/a.py", "a = 1")
+			w.requireOutcome(deployer.Deployed, w.sync())
+			w.put("dags/a.py", "BROKEN")
+			w.put("dags/b.py", "b = 1")
+			checker.taken()
+			ctx, cancel := context.WithDeadline(t.Context(), time.Now().Add(5*time.Minute))
+			defer cancel()
+			w.clock.advance(time.Minute)
+			w.source.Fault = func(op membucket.Op, key string, after bool) error {
+				if op == membucket.Open && after && key == "dags/b.py" {
+					w.clock.advance(time.Minute) // less than half
+				}
+				return nil
+			}
+			r := w.requireOutcome(deployer.Deployed, w.route.Sync(ctx, nil))
+			require.Equal(t, []string{"BROKEN", "b = 1"}, checker.taken())
+			require.Len(t, r.Kept, 1)
+		})
+	}
+}
+
 // TestWhatIsKnownToBeBrokenStaysSo: even if nobody can check it again.
 func TestWhatIsKnownToBeBrokenStaysSo(t *testing.T) {
 	for name, change := range map[string]func(*world){
@@ -538,6 +566,46 @@ func TestWhatIsKnownToBeBrokenStaysSo(t *testing.T) {
 			require.Equal(t, map[string]string{"dags/a.py": "a = 1"}, w.live())
 		})
 	}
+}
+
+// TestAnOldVerdictIsAskedAbout: as soon as anybody can tell.
+func TestAnOldVerdictIsAskedAbout(t *testing.T) {
+	w, checker := newCheckedWorld(t)
+	w.astro.python, checker.lenient = "3.11", "3.12"
+	w.put("dags/a.py", "a = 1")
+	w.requireOutcome(deployer.Deployed, w.sync())
+	w.put("dags/a.py", "BROKEN")
+	w.put("dags/new.py", "BROKEN, too")
+	w.requireOutcome(deployer.Unchanged, w.sync())
+	w.astro.python, checker.fails = "3.12", &pysyntax.UncheckedError{Err: errors.New("the checker cannot run")}
+	for range 2 {
+		checker.taken()
+		w.requireOutcome(deployer.Unchanged, w.sync())
+		require.Equal(t, []string{"BROKEN", "BROKEN, too"}, checker.taken(), "each run asks")
+	}
+	checker.fails = nil
+	r := w.requireOutcome(deployer.Deployed, w.sync())
+	require.Equal(t, w.shown(), w.live())
+	require.Empty(t, r.Kept)
+	require.Empty(t, r.LeftOut)
+}
+
+// TestThePythonChangesUnderARun: one that is overtaken, and so looks at everything anew.
+func TestThePythonChangesUnderARun(t *testing.T) {
+	w, checker := newCheckedWorld(t)
+	w.astro.python, checker.lenient = "3.12", "3.12"
+	w.put("dags/a.py", "a = 1")
+	w.requireOutcome(deployer.Deployed, w.sync())
+	w.put("dags/a.py", "BROKEN")
+	w.astro.before = func(call string) {
+		if call == "create" {
+			w.astro.before, w.astro.python = nil, "3.11"
+			require.NoError(t, w.route.Resume(t.Context()))
+		}
+	}
+	r := w.requireOutcome(deployer.Unchanged, w.sync())
+	require.Len(t, r.Kept, 1)
+	require.Equal(t, "a = 1", w.live()["dags/a.py"])
 }
 
 func TestWhatIsSaidToBeCompressedAndIsNot(t *testing.T) {
@@ -614,6 +682,30 @@ func TestBrokenFilesDoNotEmptyASource(t *testing.T) {
 	put("n.py", "n = 1")
 	w.requireOutcome(deployer.Deployed, w.sync())
 	require.NotContains(t, w.live(), "dags/ml/m.py")
+}
+
+// TestWhatAPersonLetGoIsNotAll: the last file, which nobody let go, goes with the others, and only a broken one is left.
+func TestWhatAPersonLetGoIsNotAll(t *testing.T) {
+	w, _ := newCheckedWorld(t)
+	w.route.MaxRemovedFiles = 1
+	for _, key := range []string{"dags/a.py", "dags/b.py", "dags/c.py"} {
+		w.put(key, "fine")
+	}
+	w.requireOutcome(deployer.Deployed, w.sync())
+	w.delete("dags/a.py")
+	w.delete("dags/b.py")
+	w.requireOutcome(deployer.Unchanged, w.sync())
+	approved, err := w.route.Approve(t.Context())
+	require.NoError(t, err)
+	require.Equal(t, []string{"dags/a.py", "dags/b.py"}, approved.Removed)
+	w.delete("dags/c.py")
+	w.put("dags/d.py", "BROKEN")
+	r := w.requireOutcome(deployer.Held, w.sync())
+	require.Contains(t, r.Reason, "every file of s3://acme/dags/ has a syntax error")
+	require.Len(t, w.live(), 3)
+	w.put("dags/d.py", "d = 1")
+	w.requireOutcome(deployer.Deployed, w.sync())
+	require.Equal(t, w.shown(), w.live())
 }
 
 // TestTheFetchLooksOnWhileThePackerIsDone is for the race detector: many files that are not fetched follow a broken one.

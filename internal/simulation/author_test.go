@@ -26,12 +26,18 @@ type source struct {
 	hidden   map[string]time.Time // and their times
 	listings []*listing           // by anybody, oldest first
 	missed   int                  // good listings until one may miss keys again
+	setting  string               // of its syntax check
+	good     map[string]string    // the last content without a syntax error, by key
 }
 
 func newSource(w *world, i int) *source {
 	name := fmt.Sprint("s", i)
 	s := &source{w: w, name: name, url: "s3://" + name + "/dags/", bucket: membucket.New(name), last: map[string]time.Time{},
-		versions: map[string]string{}, markers: map[string]string{}, hidden: map[string]time.Time{}}
+		versions: map[string]string{}, markers: map[string]string{}, hidden: map[string]time.Time{}, good: map[string]string{}}
+	if w.p.broken {
+		s.setting = settingOf(w.roll("setting", name))
+		w.log("%s: the setting is %q", name, s.setting)
+	}
 	s.bucket.ETags, s.bucket.PageSize, s.bucket.Now = w.p.etags, w.p.pageSize, storageClock
 	s.bucket.Fault = func(op membucket.Op, _ string, after bool) error {
 		if op == membucket.List && !after { // a page takes its time
@@ -40,6 +46,11 @@ func newSource(w *world, i int) *source {
 		return nil
 	}
 	return s
+}
+
+// path is where a key is shipped.
+func (s *source) path(key string) string {
+	return "dags/" + s.name + "/" + strings.TrimPrefix(key, "dags/")
 }
 
 // keys lists what there is now.
@@ -53,6 +64,13 @@ func (s *source) keys() []string {
 
 // objects is a true snapshot, taken without any time passing.
 func (s *source) objects() []bucket.Object { return s.bucket.Snapshot("dags/") }
+
+// contentOf is what a key ever was under a version.
+func (s *source) contentOf(key, version string) string {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	return s.versions[key+"@"+version]
+}
 
 func (s *source) content(key string) (string, bool) {
 	content, _, err := bucket.Read(context.Background(), s.bucket, key, "", 1<<20)
@@ -68,6 +86,9 @@ func (s *source) put(key, content string) {
 	s.mu.Lock()
 	s.versions[key+"@"+version] = content
 	s.last[key] = time.Now()
+	if !isBroken(content, "") {
+		s.good[key] = content
+	}
 	delete(s.markers, key)
 	s.mu.Unlock()
 	s.w.notify(s, key)
@@ -145,12 +166,21 @@ func (s *source) author(name string, end time.Time) {
 }
 
 func (s *source) act(r *rand.Rand) {
+	if s.w.p.broken && r.IntN(2) == 0 {
+		s.actBadly(r)
+		return
+	}
 	pause := func(low, high time.Duration) { time.Sleep(between(r, low, high)) }
 	newKey := func() string {
 		dir := []string{"", "", "team/"}[r.IntN(3)]
 		return fmt.Sprintf("dags/%sf%02d.py", dir, r.IntN(14))
 	}
-	text := func() string { return fmt.Sprintf("content %d", r.IntN(6)) } // equal bytes come again
+	text := func() string { // equal bytes come again
+		if s.w.p.broken && r.IntN(6) == 0 {
+			return badText(r)
+		}
+		return fmt.Sprintf("content %d", r.IntN(6))
+	}
 	keys := s.keys()
 	some := func() string {
 		if len(keys) == 0 {

@@ -57,6 +57,9 @@ func isLate(ctx context.Context) bool { return ctx.Value(late{}) != nil }
 
 // call is one call of the outside: it takes time before and after its effect, and anything can happen to it.
 func (a *actor) call(ctx context.Context, what string, effect bool, do func(context.Context) error) error {
+	if ctx.Err() != nil { // whether a renewal still tries, when its time is over just as it is due, is chance
+		return ctx.Err()
+	}
 	r := a.w.roll(a.name, what)
 	delay := between(r, time.Millisecond, 200*time.Millisecond)
 	stall := a.w.p.stall
@@ -186,6 +189,12 @@ func (a *actor) saw(source int, called, began time.Time, objects []bucket.Object
 func (b *simBucket) Open(ctx context.Context, key, version string, offset int64) (body *bucket.Body, err error) {
 	err = b.a.call(ctx, b.String()+" open "+key, false, func(ctx context.Context) error {
 		body, err = b.inner.Open(ctx, key, version, offset)
+		b.a.sees(key)
+		if b.source >= 0 {
+			b.a.w.mu.Lock()
+			b.a.w.read++
+			b.a.w.mu.Unlock()
+		}
 		return err
 	})
 	return body, err
@@ -214,6 +223,7 @@ func (b *simBucket) Put(ctx context.Context, key string, body io.Reader, when bu
 		}
 		if !isLate(ctx) {
 			version = stored
+			b.a.sees(key)
 		}
 		return err
 	})
@@ -239,6 +249,7 @@ func (s *simAstro) Deployment(ctx context.Context) (d deployer.Deployment, err e
 	err = s.a.call(ctx, "astro deployment", false, func(ctx context.Context) error {
 		s.a.looked = time.Now()
 		d, err = s.inner.Deployment(ctx)
+		s.a.knows.desired, s.a.knows.python = d.DesiredVersion, d.Python
 		return err
 	})
 	return d, err
@@ -288,7 +299,7 @@ func (s *simAstro) Finalize(ctx context.Context, deployID, version string) error
 		before := s.a.w.oracle.before(s.deployment)
 		err := s.inner.Finalize(ctx, deployID, version)
 		if err == nil {
-			s.a.w.oracle.finalized(s.a, s.deployment, version, before)
+			s.a.w.oracle.finalized(s.a, s.deployment, version, before, isLate(ctx))
 		}
 		return err
 	})

@@ -37,6 +37,8 @@ func (w *world) disturb() {
 	start(w.p.retarget, "retarget", 6*time.Minute, w.changeTarget)
 	start(w.p.people, "approver", 3*time.Minute, func() { w.approve() })
 	start(w.p.people, "pauser", 5*time.Minute, w.pause)
+	start(w.p.broken, "checker", 10*time.Minute, w.loseChecker)
+	start(w.p.broken && w.p.reconcile, "settings", 5*time.Minute, w.changeSettings) // without the schedule nothing would tell of it
 }
 
 func (w *world) pause() {

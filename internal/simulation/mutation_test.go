@@ -56,6 +56,14 @@ var mutations = []mutation{
 	{"who shares a lane is answered with any outcome", "deployer/share.go", "covered := r.arrived.Before(result.Began)", "covered := true", 0},
 	{"who shares a lane is answered by the outcome's time", "deployer/deploy.go", "x.result.Began, x.result.Looked = x.view.began, x.looked", "x.result.Began, x.result.Looked = x.Clock.Now(), x.looked", 0},
 	{"old bundles stay", "deployer/deploy.go", "x.logPrune(x.prune(ctx))", "x.logPrune(nil)", 0},
+	{"a verdict outlives its object", "deployer/check.go", "r.Key == o.Key && r.Version == o.Version", "r.Key == o.Key", 0},
+	{"a verdict outlives its content", "deployer/check.go", "x.checks.known[r.SHA256] = n", "x.checks.known[x.live[i].SHA256] = n", 0},
+	{"another checker's verdict is taken for this one's", "deployer/check.go", ", by: n.refused.By}", "}", 0},
+	{"what was broken goes live when it cannot be checked", "deployer/check.go", "if verdict != nil && verdict.unchecked != \"\" {", "if false {", 0},
+	{"a kept file is taken for the new one", "deployer/check.go", "it.object, it.line = nil, *it.live", "it.object = nil", 0},
+	{"what is left out is named as live", "deployer/check.go", "if !it.leftOut {", "if true {", 0},
+	{"nothing holds for a broken file", "deployer/check.go", "case Hold:\n\t\tx.checks.heldBy = append(x.checks.heldBy, n)", "case Hold:", 0},
+	{"broken files empty a source", "deployer/check.go", "if shipped[source] == 0 &&", "if false &&", 0},
 }
 
 // TestMutationsAreCaught: a simulator that finds nothing must be able to find something.

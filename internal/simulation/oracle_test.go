@@ -24,6 +24,10 @@ type set struct {
 	listed     []*listing // by source: what the run saw last
 	began      time.Time  // start of the earliest of these
 	landed     time.Time  // when it was first finalized
+
+	knew      knowledge         // of its run
+	unchecked bool              // it may have had no time to check
+	refused   map[string]string // contents that an earlier run refused, by path
 }
 
 // oracle knows everything that happened, and judges.
@@ -65,14 +69,18 @@ func (o *oracle) uploaded(a *actor, deployment, version, description string) {
 		s.manifest[f.Path] = f
 	}
 	a.mu.Lock()
+	s.knew = a.knows
 	for _, list := range a.listings {
 		last := list[len(list)-1]
 		s.listed = append(s.listed, last)
 		if s.began.IsZero() || last.began.Before(s.began) {
 			s.began = last.began
 		}
+		half := last.ended.Add(a.knows.end.Sub(last.ended) / 2) // of the time that was left
+		s.unchecked = s.unchecked || !a.knows.end.IsZero() && time.Now().After(half)
 	}
 	a.mu.Unlock()
+	s.refused = o.refusedBefore(s)
 	o.mu.Lock()
 	defer o.mu.Unlock()
 	o.sets[version] = s
@@ -106,12 +114,13 @@ func (o *oracle) before(deployment string) moment {
 }
 
 // finalized judges a finalize that took effect just now.
-func (o *oracle) finalized(a *actor, deployment, version string, was moment) {
+func (o *oracle) finalized(a *actor, deployment, version string, was moment, late bool) {
 	o.mu.Lock()
 	s, live := o.sets[version], o.sets[was.desired]
 	o.mu.Unlock()
 	o.w.log("%s finalizes %s: %s", a.name, version, summary(s.contents))
 	o.checkShown(s)
+	o.checkFates(s)
 	o.mu.Lock()
 	if s.landed.IsZero() {
 		s.landed = time.Now()
@@ -140,6 +149,11 @@ func (o *oracle) finalized(a *actor, deployment, version string, was moment) {
 	}
 	o.checkNews(s, live, was)
 	o.checkRemovals(s, live, was)
+	if late { // its run is over, and others may not know of it
+		o.mu.Lock()
+		delete(o.peaks, deployment)
+		o.mu.Unlock()
+	}
 }
 
 func (o *oracle) since(t time.Time) string { return fmt.Sprintf("%.3f", t.Sub(o.w.began).Seconds()) }
@@ -158,7 +172,7 @@ func (o *oracle) checkShown(s *set) {
 		src := o.w.sources[i]
 		paths := map[string]string{} // path to version
 		for key, version := range l.versions {
-			paths["dags/"+src.name+"/"+strings.TrimPrefix(key, "dags/")] = version
+			paths[src.path(key)] = version
 		}
 		for p, version := range paths {
 			line, known := s.manifest[p]
@@ -248,7 +262,7 @@ func (o *oracle) checkRemovals(s, live *set, was moment) {
 		return
 	}
 	o.mu.Lock()
-	let := o.replace[was.desired]
+	let := o.replace[was.desired] || o.replace[s.knew.desired] // a rollback may have come in between
 	if let {
 		delete(o.peaks, s.deployment)
 	}
@@ -371,12 +385,18 @@ func (o *oracle) markFailed(version string) {
 	o.failed[version] = true
 }
 
+// manifest reads one, as far as it can be read.
+func (o *oracle) manifest(run string) []state.File {
+	files, _ := state.NewStore(o.w.states, "", "sim").ReadManifest(context.Background(), run)
+	return files
+}
+
 // bucketContents is what should be live.
 func (o *oracle) bucketContents() map[string]string {
 	contents := map[string]string{}
 	for _, src := range o.w.sources {
 		for _, key := range src.keys() {
-			contents["dags/"+src.name+"/"+strings.TrimPrefix(key, "dags/")], _ = src.content(key)
+			contents[src.path(key)], _ = src.content(key)
 		}
 	}
 	return contents
@@ -391,6 +411,7 @@ func (o *oracle) checkAnswered() {
 	if rec.Live != nil && rec.Live.Listed.IsZero() {
 		return // a removal was left open when the wait had its end: that is for the reconcile
 	}
+	o.checkHold("without reconcile", rec)
 	if rec.Hold(state.HeldBack) != nil || o.isHeld(rec) {
 		return
 	}
@@ -415,6 +436,7 @@ func (o *oracle) checkConverged(when string, kept bool) {
 	want := o.bucketContents()
 	_, desired := o.w.astro.Versions(deployment)
 	rec := o.record()
+	o.checkHold(when, rec)
 	if kept && rec.Hold(state.HeldBack) != nil {
 		return // a person must act first
 	}
@@ -424,15 +446,14 @@ func (o *oracle) checkConverged(when string, kept bool) {
 	}
 	keptPaths := map[string]bool{}
 	if kept && rec.Live != nil {
-		files, err := state.NewStore(o.w.states, "", "sim").ReadManifest(context.Background(), rec.Live.Manifest)
-		for _, f := range files {
-			if f.State == state.Kept && f.Reason == "removal" && err == nil {
+		for _, f := range o.manifest(rec.Live.Manifest) {
+			if f.State == state.Kept && f.Reason == "removal" {
 				keptPaths[f.Path] = true
 			}
 		}
 	}
 	for p, content := range want {
-		if got[p] != content {
+		if got[p] != content && !o.isTurnedDown(rec, p, content, got) {
 			o.w.violate("G1 %s: %s is %q, and the bucket has %q", when, p, got[p], content)
 		}
 	}

@@ -59,6 +59,7 @@ type profile struct {
 	people    bool    // approve, pause, resume
 	pace      time.Duration
 	slow      float64 // chance that a finalize takes minutes, and its process with it
+	broken    bool    // files have syntax errors, and there is a check
 }
 
 // Some seeds are about one thing, in every classes.
@@ -95,6 +96,7 @@ func profileOf(seed uint64) profile {
 		}
 	}
 	p.google = !p.etags && r.IntN(3) > 0
+	p.broken = r.IntN(3) == 0
 	return p
 }
 
@@ -112,22 +114,26 @@ type world struct {
 	stop    chan struct{} // closed when faults end
 	ended   chan struct{} // closed when everything ends
 
-	mu         sync.Mutex
-	deployment string // that the configuration names
-	actors     int
-	busy       int  // runs, deliveries and effects under way
-	calm       bool // no faults any more
-	excused    bool // from being live without the reconcile
-	pausedAt   time.Time
-	messages   int
-	written    map[string]time.Time // when an object of the state was last written
-	trace      []string
-	violations []string
+	mu          sync.Mutex
+	deployment  string // that the configuration names
+	actors      int
+	busy        int  // runs, deliveries and effects under way
+	calm        bool // no faults any more
+	excused     bool // from being live without the reconcile
+	pausedAt    time.Time
+	messages    int
+	pythons     map[string]string    // by Deployment
+	uncheckable bool                 // no file can be checked
+	asked       int                  // how often a checker was asked
+	read        int                  // how many objects of sources were read
+	written     map[string]time.Time // when an object of the state was last written
+	trace       []string
+	violations  []string
 }
 
 func newWorld(seed uint64) *world {
 	w := &world{seed: seed, p: profileOf(seed), began: time.Now(), states: membucket.New("state"), queue: make(chan *message, 100_000),
-		stop: make(chan struct{}), ended: make(chan struct{}), deployment: deployments[0], written: map[string]time.Time{}}
+		stop: make(chan struct{}), ended: make(chan struct{}), deployment: deployments[0], written: map[string]time.Time{}, pythons: map[string]string{}}
 	w.states.ETags, w.states.Now = w.p.etags, storageClock
 	w.astro = astrotest.New(astrotest.Options{LiveAfter: 20 * time.Second,
 		Deployments: []astrotest.Deployment{{ID: deployments[0]}, {ID: deployments[1]}}})
@@ -138,6 +144,11 @@ func newWorld(seed uint64) *world {
 		w.lanes = append(w.lanes, newLane(w, i))
 	}
 	w.oracle = newOracle(w)
+	for _, deployment := range deployments {
+		if w.p.broken {
+			w.setRuntime(w.roll("runtime", deployment), deployment)
+		}
+	}
 	return w
 }
 
@@ -233,6 +244,9 @@ type actor struct {
 	skew     time.Duration // of its local clock
 	sure     bool          // a person at a terminal: tries until it works, so nothing goes wrong
 	runs     int
+
+	knows  knowledge
+	spared map[string]bool // contents that it got no verdict on
 }
 
 func (w *world) newActor(ctx context.Context, cancel context.CancelFunc) *actor {
@@ -240,7 +254,7 @@ func (w *world) newActor(ctx context.Context, cancel context.CancelFunc) *actor 
 	w.actors++
 	name := fmt.Sprintf("a%03d", w.actors)
 	w.mu.Unlock()
-	return &actor{w: w, name: name, start: time.Now(), cancel: cancel, listings: make([][]*listing, len(w.sources)), uploaded: map[string]*set{},
+	return &actor{w: w, name: name, start: time.Now(), cancel: cancel, listings: make([][]*listing, len(w.sources)), uploaded: map[string]*set{}, spared: map[string]bool{},
 		skew: between(w.roll("skew", name), -10*time.Minute, 10*time.Minute)}
 }
 
@@ -304,6 +318,13 @@ func (a *actor) route() *deployer.Route {
 	for i, s := range w.sources {
 		r.Sources = append(r.Sources, deployer.Source{URL: s.url, Bucket: &simBucket{a: a, inner: s.bucket, source: i}, Prefix: "dags/", Mount: s.name})
 	}
+	if w.p.broken {
+		r.Syntax, a.knows.settings = simChecker{a}, nil
+		for i, s := range w.sources {
+			a.knows.settings = append(a.knows.settings, s.syntax())
+			r.Sources[i].Syntax = a.knows.settings[i]
+		}
+	}
 	return r
 }
 
@@ -338,6 +359,7 @@ func (w *world) invoke(events []time.Time) bool {
 func (w *world) sync(ctx context.Context, a *actor, events []time.Time) deployer.Result {
 	defer w.begin()()
 	w.log("%s starts for %d events", a.name, len(events))
+	a.knows.end, _ = ctx.Deadline()
 	r := a.route().Sync(ctx, events)
 	if ctx.Err() != nil { // all of its calls end at one instant, and any of them may give the reason
 		w.log("%s ends: %s, interrupted", a.name, r.Outcome)
@@ -501,11 +523,20 @@ func (w *world) finish() {
 	time.Sleep(state.LeaseLife)
 	w.reconcile()
 	w.oracle.checkConverged("after one reconcile", true)
+	if w.p.broken {
+		w.repair()
+	}
 	approved := w.approve()
 	w.reconcile()
 	w.oracle.checkConverged("after approve", false)
-	finalized := len(w.astro.Finalized(w.deployment))
+	if w.p.broken {
+		w.changePython()
+	}
+	finalized, asked, read := len(w.astro.Finalized(w.deployment)), w.asked, w.read
 	w.reconcile()
+	if w.asked > asked || w.read > read {
+		w.violate("G6: a reconcile that finds nothing new reads or checks files")
+	}
 	if n := len(w.astro.Finalized(w.deployment)); n != finalized {
 		w.violate("G6: a reconcile that finds nothing new deploys")
 	}
@@ -517,9 +548,13 @@ func (w *world) finish() {
 func (w *world) checkOrphans() {
 	for range 2 {
 		time.Sleep(2 * time.Hour)
+		asked, read := w.asked, w.read
 		w.sources[0].put("dags/last.py", fmt.Sprint("later ", time.Since(w.began)))
 		w.quiesce()
 		w.reconcile()
+		if w.asked > asked+1 || w.read > read+1 {
+			w.violate("G6: one file changed, %d were read and %d checked", w.read-read, w.asked-asked)
+		}
 	}
 	listing, err := w.states.List(context.Background(), "")
 	if err != nil {

@@ -30,9 +30,6 @@ func (x *run) ignoredByAirflow(ctx context.Context, p string) (bool, error) {
 	return false, nil
 }
 
-// ignoreFileLimit is one byte more than selection reads.
-const ignoreFileLimit = 1<<20 + 1
-
 // readAirflowIgnores reads the ignore files of the plan. They are few, and read only if there is a broken file.
 func (x *run) readAirflowIgnores(ctx context.Context) error {
 	syntaxes := x.deployment.Ignores
@@ -69,16 +66,16 @@ func (x *run) readAirflowIgnores(ctx context.Context) error {
 // readShipped reads the beginning of a file that the plan ships, from where the packer takes it. Files are asked for in order of path.
 func (x *run) readShipped(ctx context.Context, it *item, live *liveBundle) ([]byte, error) {
 	if it.object == nil {
-		return live.read(ctx, it.path, ignoreFileLimit)
+		return live.read(ctx, it.path, selection.MaxAirflowIgnore+1)
 	}
 	body := bucket.NewReader(ctx, x.Sources[it.source].Bucket, *it.object)
 	defer body.Close()
-	content, err := io.ReadAll(io.LimitReader(body, ignoreFileLimit))
+	content, err := io.ReadAll(io.LimitReader(body, selection.MaxAirflowIgnore+1))
 	if err != nil {
 		return nil, x.fetchError(it, err)
 	}
 	if it.object.Gzip {
-		decoded, err := io.ReadAll(io.LimitReader(&gunzip{from: io.NopCloser(bytes.NewReader(content))}, ignoreFileLimit))
+		decoded, err := io.ReadAll(io.LimitReader(&gunzip{from: io.NopCloser(bytes.NewReader(content))}, selection.MaxAirflowIgnore+1))
 		if err == nil { // else its bytes are not what their encoding says, and are shipped as they are
 			content = decoded
 		}

@@ -3,8 +3,6 @@ package deployer
 import (
 	"cmp"
 	"context"
-	"crypto/sha256"
-	"encoding/hex"
 	"fmt"
 	"io"
 	"path"
@@ -152,7 +150,7 @@ func (x *run) checkFetched(ctx context.Context, it *item, f *fetched) error {
 			return err
 		}
 		defer done()
-		content, f.sum = again, sumOf(again)
+		content, f.sum = again, hexSum(again)
 	}
 	verdict, err := x.judgeContent(ctx, content, f.sum)
 	if verdict != nil && verdict.unchecked != "" {
@@ -164,25 +162,15 @@ func (x *run) checkFetched(ctx context.Context, it *item, f *fetched) error {
 
 // insist returns the earlier verdict on an object or content that was found broken and cannot be checked again now.
 func (x *run) insist(it *item, sum string, unchecked *verdict) *verdict {
-	n, ok := x.checks.earlier[it.path]
-	if !ok {
-		return unchecked
+	n := x.checks.earlier[it.path]
+	if x.isRefused(it.path, x.Sources[it.source].URL, it.object) || n.refused != nil && n.refused.SHA256 == sum {
+		return verdictOf(n)
 	}
-	r := n.refused
-	isThis := r.Source == x.Sources[it.source].URL && r.Key == it.object.Key && r.Version == it.object.Version
-	if !isThis && r.SHA256 != sum {
-		return unchecked
-	}
-	return verdictOf(n)
+	return unchecked
 }
 
 func verdictOf(n Note) *verdict {
 	return &verdict{broken: &pysyntax.Diagnostic{Line: n.Line, Column: n.Column, Message: n.Message, Excerpt: n.Excerpt}, by: n.refused.By}
-}
-
-func sumOf(content []byte) string {
-	sum := sha256.Sum256(content)
-	return hex.EncodeToString(sum[:])
 }
 
 // readAgain reads a file of at most pysyntax.MaxSource bytes; done lets the next one be read.
@@ -257,40 +245,34 @@ func (x *run) recallVerdicts() {
 	}
 }
 
-// rememberedVerdicts are those of the live manifest, by path. None holds if another checker is at work, or another setting, or if the ignore
-// files of Airflow changed: then files that they name must be read.
-func (x *run) rememberedVerdicts(files []selection.File) map[string]Note {
+// verdictsHold reports whether what the live manifest calls broken is that still: unless another checker is at work, or another setting, or the
+// ignore files of Airflow changed, since then files that they name must be read.
+func (x *run) verdictsHold(files []selection.File) bool {
 	live := x.record.Live
 	if live == nil || live.Verdicts == "" || live.Verdicts != x.verdictsRest() {
-		return nil
+		return false
 	}
-	notes, ignores := map[string]Note{}, map[string]string{}
+	type content struct{ source, version string }
+	ignores := map[string]content{}
 	for i := range x.live {
-		f := &x.live[i]
-		if f.Refused != nil {
-			notes[f.Path] = noteOf(f)
-		}
-		if path.Base(f.Path) == selection.AirflowIgnoreFile && f.State != state.LeftOut {
-			ignores[f.Path] = f.Source + "\x00" + f.Version
+		if f := &x.live[i]; path.Base(f.Path) == selection.AirflowIgnoreFile && f.State != state.LeftOut {
+			ignores[f.Path] = content{f.Source, f.Version}
 		}
 	}
 	for _, f := range files {
 		if p := x.archivePath(f.Path); path.Base(p) == selection.AirflowIgnoreFile {
-			if ignores[p] != x.Sources[f.Source].URL+"\x00"+f.Object.Version {
-				return nil
+			if ignores[p] != (content{x.Sources[f.Source].URL, f.Object.Version}) {
+				return false
 			}
 			delete(ignores, p)
 		}
 	}
-	if len(ignores) > 0 {
-		return nil
-	}
-	return notes
+	return len(ignores) == 0
 }
 
 // isRefused reports whether an earlier run found a syntax error in this very object.
-func (b *planner) isRefused(p, source string, o bucket.Object) bool {
-	r := b.refused[p].refused
+func (x *run) isRefused(p, source string, o *bucket.Object) bool {
+	r := x.checks.earlier[p].refused
 	return r != nil && r.Source == source && r.Key == o.Key && r.Version == o.Version
 }
 

@@ -142,14 +142,18 @@ func (x *run) fetchOne(ctx context.Context, it *item, f *fetched) error {
 		f.rest = &movedReader{body, moved}
 		return nil
 	}
-	sum := sha256.Sum256(f.head)
-	f.sum = hex.EncodeToString(sum[:])
+	f.sum = hexSum(f.head)
 	// Reading on to the end is what finds a body that is longer than listed.
 	if _, err := io.Copy(io.Discard, body); err != nil {
 		_ = body.Close()
 		return moved(err)
 	}
 	return body.Close()
+}
+
+func hexSum(content []byte) string {
+	sum := sha256.Sum256(content)
+	return hex.EncodeToString(sum[:])
 }
 
 // sumOf reads a large object just to see whether its content is the live one, so that an equal file keeps its time.

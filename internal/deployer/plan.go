@@ -78,7 +78,7 @@ func (x *run) makePlan(ctx context.Context) error {
 // planFiles is pure: it looks at nothing but the run's knowledge of what is live and of the listing.
 func (x *run) planFiles(files []selection.File, conflicts []selection.Conflict, leftOut []selection.LeftOut, empty map[string]bool, approved map[string]string) plan {
 	b := planner{run: x, live: x.liveFiles(), approved: approved, plan: plan{empty: empty, made: true}}
-	b.refused = x.rememberedVerdicts(files)
+	b.verdictsHold = x.verdictsHold(files)
 	for _, f := range files {
 		b.place(f)
 	}
@@ -100,8 +100,9 @@ type planner struct {
 	*run
 	live     map[string]state.File
 	approved map[string]string // paths that a person let go, with their sources
-	refused  map[string]Note   // verdicts of an earlier run that still hold, by path
-	plan     plan
+	// verdictsHold lets files that an earlier run found broken be kept, or left out, without being read.
+	verdictsHold bool
+	plan         plan
 }
 
 // place decides on a file that the listing shows.
@@ -114,8 +115,8 @@ func (b *planner) place(f selection.File) {
 	case same && !b.bundleGone:
 		b.takeAsIs(p)
 		return
-	case b.isRefused(p, source, o):
-		b.keepNoted(p, b.refused[p])
+	case b.verdictsHold && b.isRefused(p, source, &o):
+		b.keepNoted(p, b.checks.earlier[p])
 		return
 	case o.Archived:
 		b.keep(p, o.Key, reasonArchived, "its storage class must be restored before it can be read")

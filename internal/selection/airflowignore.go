@@ -10,8 +10,8 @@ import (
 const (
 	// AirflowIgnoreFile lies in any folder below the DAG folder and names what Airflow does not parse there. It is shipped.
 	AirflowIgnoreFile = ".airflowignore"
-	// maxAirflowIgnore is the largest content that is considered, in bytes.
-	maxAirflowIgnore = 1 << 20
+	// MaxAirflowIgnore is the largest content that is considered, in bytes.
+	MaxAirflowIgnore = 1 << 20
 	// maxAirflowLine is the longest pattern that is considered, in bytes: no path is that long.
 	maxAirflowLine = 4 << 10
 )
@@ -57,7 +57,7 @@ type airflowRule struct {
 // file_discovery.py: "#" begins a comment wherever it stands, and no backslash keeps it from that.
 func ParseAirflowIgnore(content []byte, syntax AirflowSyntax) *AirflowIgnore {
 	parsed := &AirflowIgnore{syntax: syntax}
-	if len(content) > maxAirflowIgnore || !utf8.Valid(content) {
+	if len(content) > MaxAirflowIgnore || !utf8.Valid(content) {
 		return parsed
 	}
 	compile := airflowCompiler(syntax)

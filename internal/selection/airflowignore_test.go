@@ -168,8 +168,8 @@ func TestAirflowIgnoreLimits(t *testing.T) {
 		ignores bool // a.py
 	}{
 		"none":           {"", false},
-		"largest":        {"a.py\n" + strings.Repeat("#", maxAirflowIgnore-5), true},
-		"too large":      {"a.py\n" + strings.Repeat("#", maxAirflowIgnore-4), false},
+		"largest":        {"a.py\n" + strings.Repeat("#", MaxAirflowIgnore-5), true},
+		"too large":      {"a.py\n" + strings.Repeat("#", MaxAirflowIgnore-4), false},
 		"most rules":     {manyRules(maxRules-1) + "a.py", true},
 		"too many rules": {manyRules(maxRules) + "a.py", false},
 		"long line":      {strings.Repeat("b", maxAirflowLine+1) + "\na.py", true},

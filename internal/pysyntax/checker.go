@@ -19,8 +19,9 @@ type Options struct {
 	Cache string
 	// Make lets the checker make what is missing in Cache, for a machine that can spend 10 s and 1 GB once.
 	Make bool
-	// Workers is how many sources are checked at once; 0 is one for each processor, at most 4. Each takes some 10 MB; one with a large source,
-	// of which there is one at a time, up to 100 MB; and one with a hostile source up to 200 MB for a moment.
+	// Workers is how many sources are checked at once; 0 is one for each processor, at most 4. Each takes some 10 MB, and up to 45 MB more once it
+	// saw a source that is nested deeply; one with a large source, of which there is one at a time, up to 100 MB; and one with a hostile source
+	// up to 200 MB for a moment.
 	Workers int
 	Log     *slog.Logger // nil: nobody is told that sources are interpreted
 }

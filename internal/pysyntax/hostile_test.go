@@ -7,8 +7,6 @@ import (
 	"testing"
 
 	"github.com/stretchr/testify/require"
-
-	"github.com/dagbucket/dagbucket/internal/pysyntax/meter"
 )
 
 // What a hostile source may lead to.
@@ -180,14 +178,5 @@ func TestUnusedImports(t *testing.T) {
 		require.PanicsWithValue(t, "ruff called "+name+", which it does not need", func() {
 			host(name)((&instance{heap: newHeap()}).in(t.Context()), nil, nil)
 		})
-	}
-}
-
-func TestMeterIsInTheModule(t *testing.T) {
-	t.Parallel()
-	in := newTestInstance(t)
-	require.NotNil(t, in.ruff.ExportedGlobal(meter.Fuel))
-	for _, name := range Exports {
-		require.True(t, in.ruff.ExportedFunction(name) != nil || in.ruff.ExportedMemory(name) != nil || name == "__wbindgen_externrefs", name)
 	}
 }

@@ -8,5 +8,5 @@ const Version = "0.17.4"
 // SHA-256 of ruff_wasm_bg.wasm, as npm has it and as it is stored here, metered.
 const (
 	PackageSHA256 = "e756a8d13590d06cbb101159bd971d263b028fccd7766ccf31d9dd76ea3bf8a3"
-	StoredSHA256  = "601c30b378387e3de58c69a9240a0d42a0d606689b89d3b26d9ce7b0897457c1"
+	StoredSHA256  = "cf4da6239fc62f1836a9a835bd1ecdc184d1e6e6267f20c54a6efbd4b127a911"
 )

@@ -24,10 +24,6 @@ var (
 	codeCompressed []byte
 )
 
-// Exports are what is used of the module.
-var Exports = []string{"memory", "__wbindgen_externrefs", "__wbindgen_start", "__wbindgen_malloc", "__externref_table_dealloc", "workspace_new",
-	"workspace_check"}
-
 // hollowModule returns the module without code.
 func hollowModule() ([]byte, error) { return decompress(hollowCompressed) }
 
@@ -125,9 +121,10 @@ func (e *engine) close(ctx context.Context) {
 // instance is one ruff at work, for one Python version at a time. It must not be used concurrently, and not after an error.
 type instance struct {
 	ruff, table api.Module
+	exports     map[string]api.Function // each keeps the stack that it grew: growing it takes a tenth of a check
 	heap        *heap
 	mark        int               // values below are the instance's own
-	workspaces  map[string]uint64 // by Python version
+	workspaces  map[string]uint32 // by Python version
 	panicked    string            // what the module said before it trapped
 	overflowed  bool              // it had more findings than are taken
 }
@@ -140,7 +137,7 @@ func (in *instance) in(ctx context.Context) context.Context {
 }
 
 func (e *engine) newInstance(ctx context.Context) (in *instance, err error) {
-	in = &instance{heap: newHeap(), workspaces: map[string]uint64{}}
+	in = &instance{exports: map[string]api.Function{}, heap: newHeap(), workspaces: map[string]uint32{}}
 	ctx = experimental.WithMemoryAllocator(in.in(ctx), newMemory)
 	if in.ruff, err = e.runtime.InstantiateModule(ctx, e.ruff, wazero.NewModuleConfig().WithName("").WithStartFunctions()); err != nil {
 		return nil, err
@@ -187,7 +184,12 @@ func must(results []uint64, err error) []uint64 {
 // call calls an export. ctx says to the host's functions whose instance it is.
 func (in *instance) call(ctx context.Context, name string, args ...uint64) ([]uint64, error) {
 	in.panicked = ""
-	results, err := in.ruff.ExportedFunction(name).Call(ctx, args...)
+	f, ok := in.exports[name]
+	if !ok {
+		f = in.ruff.ExportedFunction(name)
+		in.exports[name] = f
+	}
+	results, err := f.Call(ctx, args...)
 	if err != nil && in.panicked != "" {
 		err = fmt.Errorf("%s: %w", in.panicked, err)
 	}
@@ -229,11 +231,14 @@ func (in *instance) ask(ctx context.Context, source []byte, python string) (any,
 	if err != nil {
 		return nil, err
 	}
-	results, err := in.call(ctx, "workspace_check", workspace, uint64(ptr), uint64(n)) // it frees the source
+	results, err := in.call(ctx, "workspace_check", uint64(workspace), uint64(ptr), uint64(n)) // it frees the source
 	if err != nil {
 		return nil, err
 	}
-	return in.take(ctx, results[0], results[1], results[2])
+	if isError(results) {
+		return nil, in.takeError(ctx, results)
+	}
+	return in.take(ctx, api.DecodeU32(results[0]))
 }
 
 // explain says in the words of a source why a check ended in a trap.
@@ -251,7 +256,7 @@ func (in *instance) explain(err error) error {
 }
 
 // workspace returns the one for a Python version.
-func (in *instance) workspace(ctx context.Context, python string) (uint64, error) {
+func (in *instance) workspace(ctx context.Context, python string) (uint32, error) {
 	if ptr, ok := in.workspaces[python]; ok {
 		return ptr, nil
 	}
@@ -260,36 +265,38 @@ func (in *instance) workspace(ctx context.Context, python string) (uint64, error
 	if err != nil {
 		return 0, err
 	}
-	if results[2]&0xFFFFFFFF != 0 {
-		_, err := in.take(ctx, 0, results[1], 1)
-		return 0, err
+	if isError(results) {
+		return 0, in.takeError(ctx, results)
 	}
-	in.workspaces[python] = results[0] & 0xFFFFFFFF
+	in.workspaces[python] = api.DecodeU32(results[0])
 	in.mark = in.heap.size()
 	return in.workspaces[python], nil
 }
 
-// take reads a result of two references, of which the last word tells which one counts.
-func (in *instance) take(ctx context.Context, ok, failed, isError uint64) (any, error) {
-	at := ok & 0xFFFFFFFF
-	if isError&0xFFFFFFFF != 0 {
-		at = failed & 0xFFFFFFFF
+// isError reports whether of an export's results (an answer, an error, which of them it is) the error counts.
+func isError(results []uint64) bool { return api.DecodeU32(results[2]) != 0 }
+
+func (in *instance) takeError(ctx context.Context, results []uint64) error {
+	v, err := in.take(ctx, api.DecodeU32(results[1]))
+	if err != nil {
+		return err
 	}
-	ref, err := in.table.ExportedFunction("get").Call(ctx, at)
+	return errors.New(text(v))
+}
+
+// take takes the value at a place of the table.
+func (in *instance) take(ctx context.Context, at uint32) (any, error) {
+	ref, err := in.table.ExportedFunction("get").Call(ctx, uint64(at))
 	if err != nil {
 		return nil, err
 	}
-	if _, err := in.call(ctx, "__externref_table_dealloc", at); err != nil {
+	if _, err := in.call(ctx, "__externref_table_dealloc", uint64(at)); err != nil {
 		return nil, err
 	}
 	if ref[0] >= uint64(in.heap.size()) {
 		return nil, errors.New("no answer")
 	}
-	v := in.heap.get(ref[0])
-	if isError&0xFFFFFFFF != 0 {
-		return nil, errors.New(text(v))
-	}
-	return v, nil
+	return in.heap.get(ref[0]), nil
 }
 
 func (in *instance) setFuel(n uint64) { in.ruff.ExportedGlobal(meter.Fuel).(api.MutableGlobal).Set(n) }

@@ -1,9 +1,8 @@
-// Package meter rewrites a WebAssembly module so that a host can bound its work: each round of a loop and each call of a function takes one unit
-// of fuel, and the module traps when there is none left. A runtime's own way to interrupt a module makes ruff three times slower, and without one
+// Package meter rewrites a WebAssembly module so that a host can bound its work: each round of a loop, and each call of a function that calls
+// others, takes one unit of fuel, and the module traps when there is none left. A runtime's own way to interrupt a module makes ruff three times slower, and without one
 // a loop that takes long stops the whole Go process at its next garbage collection.
 //
-// It also drops what the wanted exports cannot reach, since all that is left must be compiled and loaded; and it parts a module into the code
-// of its functions and the rest.
+// It also parts a module into the code of its functions and the rest.
 package meter
 
 import (
@@ -21,13 +20,11 @@ const startFuel = 1 << 30
 
 // Sections, https://webassembly.github.io/spec/core/binary/modules.html#sections.
 const (
-	customSection  = 0
-	importSection  = 2
-	globalSection  = 6
-	exportSection  = 7
-	startSection   = 8
-	elementSection = 9
-	codeSection    = 10
+	customSection = 0
+	importSection = 2
+	globalSection = 6
+	exportSection = 7
+	codeSection   = 10
 )
 
 // Kinds of imports and exports.
@@ -44,15 +41,11 @@ type section struct {
 // trapBody is a function: no locals, unreachable, end.
 var trapBody = []byte{0, 0x00, 0x0B}
 
-// Rewrite returns module with metered functions, the exports named in keep and Fuel, and without custom sections. Functions that those exports,
-// the start function, the tables and the globals do not reach have no body but a trap.
-func Rewrite(module []byte, keep []string) (rewritten []byte, err error) {
+// Rewrite returns module with metered functions and the export Fuel, and without custom sections.
+func Rewrite(module []byte) (rewritten []byte, err error) {
 	defer recoverFailure(&err)
 	m := readModule(module)
-	m.findRoots()
-	m.keepExports(keep)
-	m.addFuel()
-	m.meterCode()
+	m.meterCode(m.addFuel())
 	return m.bytes(), nil
 }
 
@@ -94,14 +87,7 @@ func recoverFailure(err *error) {
 	}
 }
 
-// module is what rewriting must know of one.
-type module struct {
-	sections          []section
-	importedFunctions uint32
-	importedGlobals   uint32
-	fuel              uint32   // its index
-	roots             []uint32 // functions that something outside of functions refers to
-}
+type module struct{ sections []section }
 
 var header = []byte("\x00asm\x01\x00\x00\x00") // of version 1
 
@@ -145,93 +131,36 @@ func (m *module) section(id byte) *section {
 	return &m.sections[at]
 }
 
-// findRoots counts the imports, too.
-func (m *module) findRoots() {
-	for _, s := range m.sections {
-		r := &reader{s.body}
-		switch s.id {
-		case importSection:
-			m.countImports(r)
-		case globalSection:
-			for range r.count() {
-				r.take(2) // type, mutability
-				m.roots = append(m.roots, r.constant()...)
-			}
-		case startSection:
-			m.roots = append(m.roots, r.u32())
-		case elementSection:
-			m.roots = append(m.roots, elementFunctions(r)...)
-		default:
-			continue
-		}
-		r.end()
+// importedGlobals counts them: they are numbered before the module's own.
+func (m *module) importedGlobals() (n uint32) {
+	at := m.find(importSection)
+	if at < 0 {
+		return 0
 	}
-}
-
-func (m *module) countImports(r *reader) {
+	r := &reader{m.sections[at].body}
 	for range r.count() {
 		r.take(r.u32())
 		r.take(r.u32())
 		switch kind := r.byte(); kind {
 		case kindFunction:
 			r.u32()
-			m.importedFunctions++
 		case kindGlobal:
-			r.take(2)
-			m.importedGlobals++
+			r.take(2) // type, mutability
+			n++
 		default:
 			fail("an import of kind %d", kind)
 		}
 	}
-}
-
-// elementFunctions returns the functions that tables may hold.
-func elementFunctions(r *reader) []uint32 {
-	var found []uint32
-	for range r.count() {
-		const activeWithIndexes = 0
-		if flags := r.u32(); flags != activeWithIndexes {
-			fail("an element segment of kind %d", flags)
-		}
-		r.constant()
-		for range r.count() {
-			found = append(found, r.u32())
-		}
-	}
-	return found
-}
-
-func (m *module) keepExports(keep []string) {
-	s := m.section(exportSection)
-	r := &reader{s.body}
-	var kept []byte
-	n := uint32(0)
-	missing := slices.Clone(keep)
-	for range r.count() {
-		name, kind, index := string(r.take(r.u32())), r.byte(), r.u32()
-		at := slices.Index(missing, name)
-		if at < 0 {
-			continue
-		}
-		missing = slices.Delete(missing, at, at+1)
-		if kind == kindFunction {
-			m.roots = append(m.roots, index)
-		}
-		kept, n = appendExport(kept, name, kind, index), n+1
-	}
 	r.end()
-	if len(missing) > 0 {
-		fail("no export %q", missing)
-	}
-	s.body = append(appendU32(nil, n), kept...)
+	return n
 }
 
 func appendExport(b []byte, name string, kind byte, index uint32) []byte {
 	return appendU32(append(appendBytes(b, []byte(name)), kind), index)
 }
 
-// addFuel adds the global behind the others, so that none changes its number.
-func (m *module) addFuel() {
+// addFuel adds the global behind the others, so that none changes its number. It returns its own.
+func (m *module) addFuel() (fuel uint32) {
 	s := m.section(globalSection)
 	r := &reader{s.body}
 	n := r.u32()
@@ -239,89 +168,60 @@ func (m *module) addFuel() {
 	s.body = append(appendU32(nil, n+1), r.rest...)
 	s.body = append(s.body, i32, mutable, i32Const)
 	s.body = append(appendS32(s.body, startFuel), end)
-	m.fuel = m.importedGlobals + n
+	fuel = m.importedGlobals() + n
 
 	s = m.section(exportSection)
 	r = &reader{s.body}
 	n = r.u32()
-	s.body = appendExport(append(appendU32(nil, n+1), r.rest...), Fuel, kindGlobal, m.fuel)
+	s.body = appendExport(append(appendU32(nil, n+1), r.rest...), Fuel, kindGlobal, fuel)
+	return fuel
 }
 
 // meterCode rewrites the bodies.
-func (m *module) meterCode() {
+func (m *module) meterCode(fuel uint32) {
 	s := m.section(codeSection)
 	r := &reader{s.body}
-	bodies := make([]body, r.count())
-	for i := range bodies {
-		bodies[i].code = r.take(r.u32())
+	n := r.count()
+	s.body = appendU32(nil, n)
+	for range n {
+		s.body = appendBytes(s.body, metered(r.take(r.u32()), takeFuel(fuel)))
 	}
 	r.end()
-	m.reach(bodies)
-	s.body = appendU32(nil, uint32(len(bodies)))
-	for _, b := range bodies {
-		if !b.reached {
-			b.metered = trapBody
-		}
-		s.body = appendBytes(s.body, b.metered)
-	}
 }
 
-type body struct {
-	code, metered []byte
-	reached       bool
-}
-
-// reach meters what the roots reach.
-func (m *module) reach(bodies []body) {
-	open := slices.Clone(m.roots)
-	for len(open) > 0 {
-		f := open[len(open)-1]
-		open = open[:len(open)-1]
-		if f < m.importedFunctions {
-			continue
-		}
-		at := f - m.importedFunctions
-		if uint64(at) >= uint64(len(bodies)) {
-			fail("no function %d", f)
-		}
-		b := &bodies[at]
-		if b.reached {
-			continue
-		}
-		var calls []uint32
-		b.metered, calls = m.meter(b.code)
-		b.reached = true
-		open = append(open, calls...)
-	}
-}
-
-// meter takes fuel at the beginning of a function and of each round of its loops. It returns the functions that it refers to, too.
-func (m *module) meter(code []byte) (metered []byte, calls []uint32) {
+// metered puts take at the beginning of each round of a function's loops, and at its own if it calls functions: what neither loops nor calls
+// ends by itself.
+func metered(code, take []byte) []byte {
 	r := &reader{code}
 	for range r.count() { // groups of locals
 		r.u32()
 		r.byte()
 	}
-	take := m.takeFuel()
-	copied := len(code) - len(r.rest)
-	metered = append(slices.Clone(code[:copied]), take...)
+	at := func() int { return len(code) - len(r.rest) }
+	places, calls := []int{at()}, false
 	for len(r.rest) > 0 {
-		isLoop, call, isCall := r.instruction()
-		if isCall {
-			calls = append(calls, call)
-		}
-		if isLoop {
-			at := len(code) - len(r.rest)
-			metered = append(append(metered, code[copied:at]...), take...)
-			copied = at
+		switch r.instruction() {
+		case loop:
+			places = append(places, at())
+		case call, callIndirect:
+			calls = true
 		}
 	}
-	return append(metered, code[copied:]...), calls
+	if !calls {
+		places = places[1:]
+	}
+	var out []byte
+	copied := 0
+	for _, place := range places {
+		out = append(append(out, code[copied:place]...), take...)
+		copied = place
+	}
+	return append(out, code[copied:]...)
 }
 
 // takeFuel is: fuel = fuel - 1; if fuel == 0 { trap }.
-func (m *module) takeFuel() []byte {
-	fuel := appendU32(nil, m.fuel)
+func takeFuel(global uint32) []byte {
+	fuel := appendU32(nil, global)
 	const get, set, i32Const, sub, eqz, then, empty, trap, end = 0x23, 0x24, 0x41, 0x6B, 0x45, 0x04, 0x40, 0x00, 0x0B
 	return slices.Concat([]byte{get}, fuel, []byte{i32Const, 1, sub, set}, fuel, []byte{get}, fuel, []byte{eqz, then, empty, trap, end})
 }

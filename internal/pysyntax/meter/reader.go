@@ -50,36 +50,28 @@ func (r *reader) signed() {
 	}
 }
 
-// constant passes over a constant expression. It returns the functions that it refers to.
-func (r *reader) constant() (functions []uint32) {
-	const end = 0x0B
-	for len(r.rest) > 0 && r.rest[0] != end {
-		if _, f, refers := r.instruction(); refers {
-			functions = append(functions, f)
-		}
-	}
-	r.byte()
-	return functions
-}
+// The instructions that make work without end.
+const (
+	loop         = 0x03
+	call         = 0x10
+	callIndirect = 0x11
+)
 
-// instruction passes over one instruction, https://webassembly.github.io/spec/core/binary/instructions.html.
-func (r *reader) instruction() (isLoop bool, function uint32, refers bool) {
-	switch op := r.byte(); {
-	case op == 0x02, op == 0x03, op == 0x04: // block, loop, if
+// instruction passes over one instruction, https://webassembly.github.io/spec/core/binary/instructions.html, and returns its opcode.
+func (r *reader) instruction() (op byte) {
+	switch op = r.byte(); {
+	case op == 0x02, op == loop, op == 0x04: // block, loop, if
 		r.signed()
-		return op == 0x03, 0, false
-	case op == 0x10, op == 0xD2: // call, ref.func
-		return false, r.u32(), true
 	case op <= 0x01, op == 0x05, op == 0x0B, op == 0x0F, op == 0x1A, op == 0x1B, op >= 0x45 && op <= 0xC4, op == 0xD1:
 		// no immediate
-	case op == 0x0C, op == 0x0D, op >= 0x20 && op <= 0x26, op == 0xD0: // br, br_if, variables, tables, ref.null
+	case op == 0x0C, op == 0x0D, op == call, op >= 0x20 && op <= 0x26, op == 0xD0, op == 0xD2: // br, br_if, call, variables, tables, ref.null, ref.func
 		r.u32()
 	case op == 0x0E: // br_table
 		for range r.count() {
 			r.u32()
 		}
 		r.u32()
-	case op == 0x11, op >= 0x28 && op <= 0x3E: // call_indirect, loads and stores
+	case op == callIndirect, op >= 0x28 && op <= 0x3E: // call_indirect, loads and stores
 		r.u32()
 		r.u32()
 	case op == 0x1C: // select with types
@@ -97,7 +89,7 @@ func (r *reader) instruction() (isLoop bool, function uint32, refers bool) {
 	default:
 		fail("instruction 0x%02x is not known", op)
 	}
-	return false, 0, false
+	return op
 }
 
 // bulk passes over the rest of an instruction with the prefix 0xFC.

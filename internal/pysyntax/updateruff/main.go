@@ -52,7 +52,7 @@ func update(version string) error {
 	if version == pysyntax.Version && sum(wasm) != pysyntax.PackageSHA256 {
 		return fmt.Errorf("release %s is not the file that was stored: SHA-256 %s, not %s", version, sum(wasm), pysyntax.PackageSHA256)
 	}
-	metered, err := meter.Rewrite(wasm, pysyntax.Exports)
+	metered, err := meter.Rewrite(wasm)
 	if err != nil {
 		return err
 	}

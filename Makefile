@@ -30,8 +30,8 @@ build: ## build the command line into build/dagbucket
 
 test: ## run the tests: in-process, no server, under 5 minutes
 	$(GO) vet ./...
-	# The syntax checker's machine code, made once, since it takes minutes under the race detector: for tests, and for tests of main packages.
-	$(GO) test -count=1 -run '^TestCompile$$' ./internal/pysyntax
+	# The syntax checker's machine code, made once, since it takes minutes under the race detector: for tests, and for tests of main packages; and what is too slow there.
+	$(GO) test -count=1 -run '^(TestCompile|TestInterpreted)$$' ./internal/pysyntax
 	$(GO) run ./internal/pysyntax/compile build/pysyntax/test
 	$(GO) test $(RACE) -timeout 12m ./...
 

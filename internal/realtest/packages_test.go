@@ -113,6 +113,9 @@ func runnable(t *testing.T, folder, arch string) string {
 	}
 	qemu, err := exec.LookPath(map[string]string{"amd64": "qemu-x86_64-static", "arm64": "qemu-aarch64-static"}[arch])
 	if err != nil {
+		if os.Getenv("TEST_ALL") != "" {
+			t.Fatalf("no qemu for %s: %v", arch, err)
+		}
 		t.Skipf("no qemu for %s here: %v", arch, err)
 	}
 	script := filepath.Join(t.TempDir(), "bootstrap")

@@ -1,7 +1,7 @@
 """What the tests of this package ask a Python. Input and output are JSON.
 
 version: of this Python.
-list MOST: at most so many .py files of its library and of installed packages.
+list MOST: all .py files of its library, and of installed packages as many as make it so many.
 encodings: all names that it has for them.
 compile-files: a list of paths on stdin; the errors of those that compile() refuses, by path.
 compile-sources: an object of sources in base64 on stdin; the errors of those that compile() refuses, by name.
@@ -18,15 +18,17 @@ import sysconfig
 
 
 def files(most):
-    seen = set()
+    own, packages = set(), set()
     for folder in ("stdlib", "platstdlib", "purelib", "platlib"):
         for where, folders, names in os.walk(sysconfig.get_path(folder)):
             folders[:] = sorted(f for f in folders if f != "__pycache__")
+            installed = not folder.endswith("stdlib") or "site-packages" in where
             for name in sorted(names):
                 if name.endswith(".py"):
-                    seen.add(os.path.join(where, name))
+                    (packages if installed else own).add(os.path.join(where, name))
     # Every nth, so that all packages have their share.
-    return sorted(seen)[:: len(seen) // most + 1]
+    share = max(most - len(own), 1)
+    return sorted(own) + sorted(packages - own)[:: len(packages) // share + 1]
 
 
 def error(source):

@@ -40,6 +40,12 @@ type Route struct {
 	Syntax                             Checker // optional: checks Python files; nil checks none
 	SmallBundle                        int     // optional, bytes: a bundle up to this size is held for its upload; 0 is DefaultSmallBundle
 
+	Pages    Pages         // optional: shows people how the route is doing
+	Notifier Notifier      // optional: tells people of changes
+	Airflow  Airflow       // optional: is asked for import errors once a deploy is live
+	Follow   time.Duration // how long a run that deployed waits for Astro to run it; 0: a later run finds out
+	Wanted   func() bool   // optional: reports whether somebody in this process waits for the next run
+
 	Clock    Clock
 	NewRun   func() string // a new run's name, ascending with time; letters, digits and dashes
 	Log      *slog.Logger
@@ -64,6 +70,32 @@ type Checker interface {
 	Check(ctx context.Context, source []byte, python string) ([]pysyntax.Diagnostic, error)
 }
 
+// Pages stores what people read of a route. A run that cannot write it goes on.
+type Pages interface {
+	Write(ctx context.Context, s *state.Status) error
+}
+
+// Notifier tells people of changes. A run that cannot send goes on, and a later run sends again.
+type Notifier interface {
+	// Targets names where notices of a kind go: names that stay the same, and are no secrets.
+	Targets(kind string) []string
+	// Send sends a notice to one target, in 10 seconds at most. After an error it may have arrived.
+	Send(ctx context.Context, target string, n *state.Notice) error
+}
+
+// Airflow is what a run asks of the Deployment's Airflow. It may be used concurrently.
+type Airflow interface {
+	// ImportErrors returns what Airflow could not import; File is as Airflow names it.
+	ImportErrors(ctx context.Context) ([]ImportError, error)
+}
+
+// ImportError is one of Airflow's.
+type ImportError struct {
+	File  string // such as /usr/local/airflow/dags/team/a.py, or relative to a folder of DAGs
+	Trace string // the stack trace, as Airflow has it
+	At    time.Time
+}
+
 // Astro is what a run asks of the Astro Deploy API for its Deployment. Implementations retry what is safe to repeat,
 // so an error is final for this run. An error may have a method Permanent() bool (it will not pass by itself) or Held()
 // bool (nothing can be deployed until a person or the Deployment changes).
@@ -84,6 +116,7 @@ type Astro interface {
 type Deployment struct {
 	Organization   string // Organization ID
 	Name           string
+	URL            string // of its page in Astro; "" if unknown
 	DesiredVersion string // DAG tarball version it is going to; "" if no DAGs were ever deployed
 	RunningVersion string // DAG tarball version it runs now
 	Healthy        bool

@@ -64,6 +64,9 @@ type Deploy struct {
 	Approved  []string           `json:"approved,omitempty"`  // sources of removals that a person let go
 	Answers   string             `json:"answers,omitempty"`   // the deploy of others that it was made to replace
 	Confirmed bool               `json:"confirmed,omitempty"` // Astro was seen to run it
+	LiveAt    time.Time          `json:"liveAt,omitzero"`     // when, by the local clock
+
+	RolledBack string `json:"rolledBack,omitempty"` // the run whose contents it brought back
 }
 
 // Guarded is what a mass removal is measured against, until it is approved or undone: later uploads must not make it look small.
@@ -80,15 +83,16 @@ type Size struct {
 
 // Hold is a reason for which nothing is deployed.
 type Hold struct {
-	Kind   string    `json:"kind"` // Paused or HeldBack
+	Kind   string    `json:"kind"` // Paused, Promoting or HeldBack
 	Reason string    `json:"reason,omitempty"`
-	At     time.Time `json:"at"` // by the local clock
+	At     time.Time `json:"at"` // since when, by the local clock
 }
 
 // The kinds of a Hold.
 const (
-	Paused   = "paused" // by a person, until that is taken back
-	HeldBack = "held"   // by the last run
+	Paused    = "paused"    // by a person, until that is taken back
+	Promoting = "promoting" // while a promotion writes into the sources
+	HeldBack  = "held"      // by the last run
 )
 
 // Approval is what a person let go: it holds for the next deployed or unchanged, and for ApprovalLife at most.
@@ -120,6 +124,35 @@ type Run struct {
 	Added    int       `json:"added,omitempty"`
 	Modified int       `json:"modified,omitempty"`
 	Removed  int       `json:"removed,omitempty"`
+	Kept     int       `json:"kept,omitempty"`
+	LeftOut  int       `json:"leftOut,omitempty"`
+
+	Seconds   float64            `json:"seconds,omitempty"`   // how long it took
+	Steps     map[string]float64 `json:"steps,omitempty"`     // seconds by step; shared by copies and never changed
+	LiveAfter float64            `json:"liveAfter,omitempty"` // seconds from its finalize until Astro was first seen to run it
+}
+
+// Promoted is the run of a promotion in its routes' histories.
+const Promoted = "promoted"
+
+// Promotion is the last one into a route's sources.
+type Promotion struct {
+	From     string    `json:"from"`     // route
+	Manifest string    `json:"manifest"` // names the manifest of what it left in the sources, with the versions it wrote
+	At       time.Time `json:"at"`       // by the local clock
+}
+
+// Told is what people were told of last, so that they are told once of each change.
+type Told struct {
+	State  string `json:"state,omitempty"`  // NoticeHeld or NoticeFailed; "" is in order
+	Reason string `json:"reason,omitempty"` // of State
+	Drift  string `json:"drift,omitempty"`
+}
+
+// Outgoing is a notice that some targets did not get yet.
+type Outgoing struct {
+	Notice Notice   `json:"notice"`
+	Sent   []string `json:"sent,omitempty"` // the targets that got it
 }
 
 // Record is the route's memory. Its compare-and-swap before finalize is the fence between runs.
@@ -140,6 +173,13 @@ type Record struct {
 	Failed   *Failure          `json:"failed,omitempty"`
 	Sweep    time.Time         `json:"sweep,omitzero"` // a run died; from then on, by the storage's clock, what it left can be removed
 	Runs     []Run             `json:"runs,omitempty"` // newest last
+
+	ImportErrors []ImportError `json:"importErrors,omitempty"` // of what is live, as Airflow told last
+	Promotion    *Promotion    `json:"promotion,omitempty"`    // the last one into this route's sources
+	Told         Told          `json:"told,omitzero"`
+	Outbox       []Outgoing    `json:"outbox,omitempty"` // oldest first
+	Shown        string        `json:"shown,omitempty"`  // names what the status pages show
+	ShownAt      time.Time     `json:"shownAt,omitzero"` // by the local clock
 }
 
 // Supersede remembers a tarball version that must not stay live.
@@ -226,9 +266,12 @@ func (r Record) Hold(kind string) *Hold {
 	return nil
 }
 
-// SetHold puts a hold in place of the one of its kind.
+// SetHold puts a hold in place of the one of its kind, whose beginning stays.
 func (r *Record) SetHold(h Hold) {
 	h.Reason = cutReason(h.Reason)
+	if old := r.Hold(h.Kind); old != nil {
+		h.At = old.At
+	}
 	r.LiftHold(h.Kind)
 	r.Holds = append(r.Holds, h)
 }
@@ -279,6 +322,15 @@ func (r Record) Clone() Record {
 	r.Holds = slices.Clone(r.Holds)
 	r.Answered = slices.Clone(r.Answered)
 	r.Runs = slices.Clone(r.Runs)
+	r.ImportErrors = slices.Clone(r.ImportErrors)
+	if r.Promotion != nil {
+		c := *r.Promotion
+		r.Promotion = &c
+	}
+	r.Outbox = slices.Clone(r.Outbox)
+	for i := range r.Outbox {
+		r.Outbox[i].Sent = slices.Clone(r.Outbox[i].Sent)
+	}
 	return r
 }
 

@@ -69,6 +69,16 @@ type File struct {
 	Column   int       `json:"column,omitempty"`
 	Excerpt  string    `json:"excerpt,omitempty"` // the line, and below it a caret
 	Refused  *Refused  `json:"refused,omitempty"` // set if a syntax error keeps the object at this path from being shipped
+	Run      string    `json:"run,omitempty"`     // that first deployed this content at this path
+	Pinned   *Pinned   `json:"pinned,omitempty"`  // set if a rollback keeps the object at this path from being shipped
+}
+
+// Pinned is what the sources showed at a path when it was rolled back. The path stays as it is until they show something else.
+type Pinned struct {
+	Source  string `json:"source,omitempty"`
+	Key     string `json:"key,omitempty"`
+	Version string `json:"version,omitempty"` // "": nothing was there
+	To      string `json:"to"`                // the run that the path was rolled back to
 }
 
 // Refused is the object version with the syntax error, so that it need not be read again.

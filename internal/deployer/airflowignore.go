@@ -40,14 +40,14 @@ func (x *run) readAirflowIgnores(ctx context.Context) error {
 	for i := range syntaxes {
 		ignores[i] = map[string]*selection.AirflowIgnore{}
 	}
-	live := liveBundle{run: x} // beside the packer's, which goes through it in order
+	live := x.liveBundle() // beside the packer's, which goes through it in order
 	defer live.close()
 	for i := range x.plan.items {
 		it := &x.plan.items[i]
 		if path.Base(it.path) != selection.AirflowIgnoreFile {
 			continue
 		}
-		content, err := x.readShipped(ctx, it, &live)
+		content, err := x.readShipped(ctx, it, live)
 		if err != nil {
 			return err
 		}
@@ -64,7 +64,7 @@ func (x *run) readAirflowIgnores(ctx context.Context) error {
 }
 
 // readShipped reads the beginning of a file that the plan ships, from where the packer takes it. Files are asked for in order of path.
-func (x *run) readShipped(ctx context.Context, it *item, live *liveBundle) ([]byte, error) {
+func (x *run) readShipped(ctx context.Context, it *item, live *storedBundle) ([]byte, error) {
 	if it.object == nil {
 		return live.read(ctx, it.path, selection.MaxAirflowIgnore+1)
 	}

@@ -112,6 +112,8 @@ func (x *run) loadChecker(v *view) {
 	leftOut := map[string]bool{} // for another reason, which the check will not change
 	for i := range x.live {
 		switch f := &x.live[i]; {
+		case f.Pinned != nil:
+			versions[objectID(f.Pinned.Source, f.Pinned.Key)] = f.Pinned.Version
 		case f.Refused != nil:
 			versions[objectID(f.Refused.Source, f.Refused.Key)] = f.Refused.Version
 		case f.State == state.LeftOut:
@@ -339,13 +341,14 @@ func (x *run) warnAgain(it *item) {
 
 // noteLine writes a note into a line of the manifest.
 func noteLine(line *state.File, n Note) {
-	line.Reason, line.Message, line.Line, line.Column, line.Excerpt, line.Refused = n.Reason, n.Message, n.Line, n.Column, n.Excerpt, n.refused
+	line.Reason, line.Message, line.Line, line.Column, line.Excerpt = n.Reason, n.Message, n.Line, n.Column, n.Excerpt
+	line.Refused, line.Pinned = n.refused, n.pinned
 }
 
 // noteOf is the opposite of noteLine.
 func noteOf(line *state.File) Note {
 	return Note{Path: line.Path, Key: line.Key, Reason: line.Reason, Message: line.Message, Line: line.Line, Column: line.Column,
-		Excerpt: line.Excerpt, refused: line.Refused}
+		Excerpt: line.Excerpt, refused: line.Refused, pinned: line.Pinned}
 }
 
 // turnDown lets a path keep its last good content, or leaves it out if it has none.
@@ -410,7 +413,7 @@ func (x *run) finishChecks() error {
 		if len(held) > 1 {
 			more = fmt.Sprintf(" (and %d more)", len(held)-1)
 		}
-		return x.holdForSyntax(fmt.Sprintf("%s:%d:%d: %s%s: repair it, or remove it", held[0].Path, held[0].Line, held[0].Column, held[0].Message, more))
+		return x.holdForSyntax(fmt.Sprintf("%s:%d:%d: %s%s", held[0].Path, held[0].Line, held[0].Column, held[0].Message, more), "repair it, or remove it")
 	}
 	return x.guardBroken()
 }
@@ -430,13 +433,13 @@ func (x *run) guardBroken() error {
 	for _, source := range sortedKeys(broken) {
 		had := x.record.Live != nil && x.record.Live.Sources[source] > 0
 		if shipped[source] == 0 && (had || len(p.items) == 0) && !x.AllowEmpty {
-			return x.holdForSyntax("every file of " + source + " has a syntax error, and nothing of it would be live: repair one, or set guard.allow_empty: true")
+			return x.holdForSyntax("every file of "+source+" has a syntax error, and nothing of it would be live", "repair one, or set guard.allow_empty: true")
 		}
 	}
 	return nil
 }
 
-func (x *run) holdForSyntax(why string) error { return held("syntax: " + why) }
+func (x *run) holdForSyntax(why, repair string) error { return held("syntax: "+why, repair) }
 
 // loggedNotes bounds the lines of one run; the rest is in the result and in the manifest.
 const loggedNotes = 20

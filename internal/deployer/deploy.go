@@ -60,6 +60,9 @@ func (x *run) openBundle(ctx context.Context) (io.ReadCloser, error) {
 func (x *run) deployOf(deployID string) state.Deploy {
 	d := state.Deploy{Run: x.id, Manifest: x.id, DeployID: deployID, Digest: x.packed.digest, BundleSize: x.packed.size,
 		Approved: x.plan.approved, Answers: x.answers}
+	if x.rollback != nil {
+		d.RolledBack = x.rollback.run
+	}
 	x.describe(&d)
 	return d
 }
@@ -100,7 +103,7 @@ func (x *run) recordDeployed(ctx context.Context) error {
 	rec.LiftHold(state.HeldBack)
 	rec.Config = x.configuration()
 	x.noteUnclean(&rec)
-	x.addRun(&rec, Deployed, x.drift)
+	x.addRun(&rec, Deployed, x.reason())
 	if err := x.step("record", func() error { return x.swap(ctx, rec) }); err != nil {
 		return err
 	}
@@ -137,7 +140,7 @@ func (x *run) recordUnchanged(ctx context.Context) error {
 	rec.LiftHold(state.HeldBack)
 	rec.Config = x.configuration()
 	x.sweep(ctx, &rec)
-	x.addRun(&rec, Unchanged, x.drift)
+	x.addRun(&rec, Unchanged, x.reason())
 	if err := x.step("record", func() error { return x.swapNaming(ctx, rec) }); err != nil {
 		return err
 	}
@@ -151,9 +154,20 @@ func (x *run) recordUnchanged(ctx context.Context) error {
 	return nil
 }
 
+// reason is what there is to say of an outcome that is in order; "" is nothing.
+func (x *run) reason() string {
+	switch {
+	case x.rollback == nil:
+		return x.drift
+	case x.drift == "":
+		return x.rollback.says()
+	}
+	return x.rollback.says() + "; " + x.drift
+}
+
 // settled sets the outcome of a run that the record tells of.
 func (x *run) settled(o Outcome) {
-	x.result.Outcome, x.result.Reason, x.result.Began, x.result.Looked = o, x.drift, time.Time{}, time.Time{}
+	x.result.Outcome, x.result.Reason, x.result.Began, x.result.Looked = o, x.reason(), time.Time{}, time.Time{}
 	if !x.plan.provisional {
 		x.result.Began, x.result.Looked = x.view.began, x.looked
 	}
@@ -254,6 +268,9 @@ func (x *run) used() map[string]bool {
 		}
 		if rec.Approved != nil {
 			used[rec.Approved.Manifest] = true
+		}
+		if rec.Promotion != nil {
+			used[rec.Promotion.Manifest] = true
 		}
 	}
 	return used

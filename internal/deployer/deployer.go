@@ -208,7 +208,8 @@ type Result struct {
 	Kept           []Note             `json:"kept"`
 	LeftOut        []Note             `json:"leftOut"`
 	Warnings       []Note             `json:"warnings"` // of files that are shipped as the bucket holds them
-	Seconds        map[string]float64 `json:"seconds"`  // per step
+	Seconds        map[string]float64 `json:"seconds"`    // per step
+	NotLiveAge     float64            `json:"notLiveAge"` // seconds since the newest change that is not live, by the storage's clock; 0 if all is live
 	Requests       map[string]int64   `json:"requests"` // to the storages: list, get, put, delete
 
 	Retryable bool  `json:"-"` // the events should come again: Failed in a way that may pass, or Busy while the other run may be dead
@@ -231,14 +232,24 @@ type Note struct {
 	Excerpt string `json:"excerpt,omitempty"` // the source line, and below it a caret under the column
 
 	refused *state.Refused
+	pinned  *state.Pinned
 }
 
 // HeldError ends a run as Held.
-type HeldError struct{ Reason string }
+type HeldError struct {
+	Reason string // what is in the way
+	Repair string // who is to do what; "" if that is not known
+	idle   bool   // nothing is wrong: there is nothing to tell people of
+}
 
-func (e *HeldError) Error() string { return e.Reason }
+func (e *HeldError) Error() string {
+	if e.Repair == "" {
+		return e.Reason
+	}
+	return e.Reason + ": " + e.Repair
+}
 
-func held(reason string) error { return &HeldError{reason} }
+func held(reason, repair string) error { return &HeldError{Reason: reason, Repair: repair} }
 
 // PermanentError ends a run as Failed and not Retryable.
 type PermanentError struct{ Err error }

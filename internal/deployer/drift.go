@@ -181,6 +181,6 @@ func (x *run) checkRefused() error {
 	if x.refused.digest == "" || x.refused.digest != x.packed.digest {
 		return nil
 	}
-	return held(fmt.Sprintf("deploy %s of the same files ended FAILED at Astro: look at it there; the next try is after %s",
-		x.refused.deployID, x.refused.next.UTC().Format(time.RFC3339)))
+	return held(fmt.Sprintf("deploy %s of the same files ended FAILED at Astro", x.refused.deployID),
+		"look at it there; the next try is after "+x.refused.next.UTC().Format(time.RFC3339))
 }

@@ -30,7 +30,7 @@ type movedError struct {
 
 func (e *movedError) Error() string {
 	if e.bundle {
-		return fmt.Sprintf("the live bundle: %v", e.err)
+		return fmt.Sprintf("a stored bundle: %v", e.err)
 	}
 	return fmt.Sprintf("%s changed while it was read", e.key)
 }

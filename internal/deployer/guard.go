@@ -85,8 +85,8 @@ func (x *run) guard() error {
 }
 
 func (x *run) keptIsGone(it *item) error {
-	return held(fmt.Sprintf("%s keeps its last good content (%s), but the state no longer holds it: upload a file that can go live there, or remove it",
-		it.path, it.line.Reason))
+	return held(fmt.Sprintf("%s keeps its last good content (%s), but the state no longer holds it", it.path, it.line.Reason),
+		"upload a file that can go live there, or remove it")
 }
 
 // mayReplace reports whether DAGs that are live, and that nobody here knows, may be replaced.
@@ -107,7 +107,7 @@ func (x *run) approval() *state.Approval {
 func (x *run) guardForeign() error {
 	if x.foreign && !x.mayReplace() {
 		x.replaces = orNone(x.deployment.DesiredVersion)
-		return held("the Deployment already has DAGs that were not deployed from here; the first deploy would replace them: " +
+		return held("the Deployment already has DAGs that were not deployed from here; the first deploy would replace them",
 			"put them into the bucket and run dagbucket approve (or set replace_existing: true), or deploy to another Deployment")
 	}
 	return nil
@@ -115,7 +115,7 @@ func (x *run) guardForeign() error {
 
 func (x *run) guardEmpty() error {
 	if len(x.plan.items) == 0 && x.record.Live == nil && !x.AllowEmpty {
-		return held("waiting for the first file: nothing to deploy below " + x.sourceList())
+		return &HeldError{Reason: "waiting for the first file: nothing to deploy below " + x.sourceList(), idle: true}
 	}
 	const repair = "upload the files again, let them go with dagbucket approve, or set guard.allow_empty: true"
 	keptOf := map[string]int{}
@@ -130,18 +130,20 @@ func (x *run) guardEmpty() error {
 			continue
 		}
 		if !x.liveKnown && !x.mayReplace() {
-			return held(fmt.Sprintf("%s is empty, and the state no longer tells what is live from it: %s", url, repair))
+			return held(url+" is empty, and the state no longer tells what is live from it", repair)
 		}
 		if n := keptOf[url]; n > 0 {
-			return held(fmt.Sprintf("%s is empty, and its %d live files stay: %s", url, n, repair))
+			return held(fmt.Sprintf("%s is empty, and its %d live files stay", url, n), repair)
 		}
 	}
 	return nil
 }
 
+const raiseLimit = "remove files, or raise the limit"
+
 func (x *run) guardLimits() error {
 	if n := len(x.plan.items); x.MaxFiles > 0 && n > x.MaxFiles {
-		return held(fmt.Sprintf("%d files are more than limits.max_files (%d): remove files, or raise the limit", n, x.MaxFiles))
+		return held(fmt.Sprintf("%d files are more than limits.max_files (%d)", n, x.MaxFiles), raiseLimit)
 	}
 	if x.MaxBytes > 0 && x.plan.bytes > x.MaxBytes {
 		return x.tooManyBytes(x.plan.bytes)
@@ -194,5 +196,5 @@ func (x *run) approvedFiles(ctx context.Context) ([]state.File, error) {
 }
 
 func (x *run) tooManyBytes(n int64) error {
-	return held(fmt.Sprintf("%d bytes are more than limits.max_bytes (%d): remove files, or raise the limit", n, x.MaxBytes))
+	return held(fmt.Sprintf("%d bytes are more than limits.max_bytes (%d)", n, x.MaxBytes), raiseLimit)
 }

@@ -87,9 +87,12 @@ func (r *Route) Pause(ctx context.Context, reason string) error {
 	})
 }
 
-// Resume ends a pause; without one it does nothing.
+// Resume ends a pause, and what a promotion that was interrupted holds; without either it does nothing.
 func (r *Route) Resume(ctx context.Context) error {
-	return r.changeRecord(ctx, func(rec *state.Record) { rec.LiftHold(state.Paused) })
+	return r.changeRecord(ctx, func(rec *state.Record) {
+		rec.LiftHold(state.Paused)
+		rec.LiftHold(state.Promoting)
+	})
 }
 
 func (r *Route) changeRecord(ctx context.Context, change func(*state.Record)) error {
@@ -107,17 +110,20 @@ func (r *Route) changeRecord(ctx context.Context, change func(*state.Record)) er
 	return fmt.Errorf("route %s: %w, %d times in a row; try again", r.Name, state.ErrOvertaken, maxRestarts)
 }
 
-// checkPaused holds the run while a person wants that.
+// checkPaused holds the run while a person wants that, or a promotion writes into the sources: half of one is no set that anybody meant.
 func (x *run) checkPaused() error {
-	h := x.record.Hold(state.Paused)
-	if h == nil {
-		return nil
+	if h := x.record.Hold(state.Paused); h != nil {
+		why := ""
+		if h.Reason != "" {
+			why = " (" + h.Reason + ")"
+		}
+		return held(fmt.Sprintf("paused since %s%s", h.At.Format(time.RFC3339), why), "dagbucket resume lets it go on")
 	}
-	why := ""
-	if h.Reason != "" {
-		why = " (" + h.Reason + ")"
+	if h := x.record.Hold(state.Promoting); h != nil {
+		return &HeldError{Reason: fmt.Sprintf("a promotion (%s) writes into the sources since %s", h.Reason, h.At.Format(time.RFC3339)), idle: true,
+			Repair: "if it was interrupted, run dagbucket promote again to finish it, or dagbucket resume to deploy what is there"}
 	}
-	return held(fmt.Sprintf("paused since %s%s: dagbucket resume lets it go on", h.At.Format(time.RFC3339), why))
+	return nil
 }
 
 // recordFate notes a held run, or one that failed for good, in the record. As at unchanged the record is always swapped: a run that was
@@ -127,7 +133,7 @@ func (x *run) recordFate(ctx context.Context, outcome Outcome, why error) error 
 	if n := len(rec.Runs); n > 0 && rec.Runs[n-1].Outcome == string(outcome) {
 		rec.Runs = rec.Runs[:n-1] // in a row they take one line, or they would push everything else out
 	}
-	if outcome == Held && rec.Hold(state.Paused) == nil {
+	if outcome == Held && rec.Hold(state.Paused) == nil && rec.Hold(state.Promoting) == nil {
 		rec.SetHold(state.Hold{Kind: state.HeldBack, Reason: why.Error(), At: x.Clock.Now().UTC()})
 	}
 	x.addRun(&rec, outcome, why.Error())

@@ -75,13 +75,17 @@ func (x *run) writeBundle(ctx context.Context, w io.Writer) error {
 	count := &countingWriter{w: io.MultiWriter(w, &x.packed.bundle)}
 	buffered := bufio.NewWriterSize(count, 256<<10)
 	out := bundle.NewWriter(buffered)
-	live := liveBundle{run: x}
+	live := x.liveBundle()
 	defer live.close()
+	if b := x.rollback; b != nil {
+		b.bundle = &storedBundle{store: x.Store, run: b.run, size: b.size}
+		defer b.bundle.close()
+	}
 	objects, stop := x.fetch(ctx, x.plan.items)
 	defer stop()
 	items := x.plan.items
 	for i := range items {
-		if err := x.packItem(ctx, out, &items[i], objects, &live); err != nil {
+		if err := x.packItem(ctx, out, &items[i], objects, live); err != nil {
 			return err
 		}
 		x.progress(Progress{Step: "pack", Done: i + 1, Total: len(items), Bytes: count.n})
@@ -110,14 +114,18 @@ func (x *run) compareContents() (done bool, err error) {
 	case x.packed.same && x.liveKnown && !x.bundleGone:
 		return true, errSameContents
 	case !x.packed.same && !x.liveKnown && !x.mayReplace():
-		return true, held("the state is lost, and the bucket no longer holds what is live: files that are live could be removed unseen; " +
+		return true, held("the state is lost, and the bucket no longer holds what is live: files that are live could be removed unseen",
 			"restore the state bucket, or deploy what the bucket holds with dagbucket approve or replace_existing: true")
 	}
 	return false, nil
 }
 
 // packItem adds one file, from the fetch or from the live bundle.
-func (x *run) packItem(ctx context.Context, out *bundle.Writer, it *item, objects <-chan *fetched, live *liveBundle) error {
+func (x *run) packItem(ctx context.Context, out *bundle.Writer, it *item, objects <-chan *fetched, live *storedBundle) error {
+	if it.from != nil {
+		it.line.Run = x.id
+		return it.from.bundle.copy(ctx, out, it)
+	}
 	if it.object == nil {
 		return live.copy(ctx, out, it)
 	}
@@ -148,19 +156,22 @@ func (x *run) packItem(ctx context.Context, out *bundle.Writer, it *item, object
 		return err
 	}
 	if it.live != nil && f.sum == it.live.SHA256 {
-		it.line.Modified = it.live.Modified // the same content under a new version keeps its time
+		it.line.Modified, it.line.Run = it.live.Modified, it.live.Run // the same content under a new version keeps its time
 		x.warnAgain(it)
 		if f.isLive {
 			return live.copy(ctx, out, it)
 		}
 	}
 	sum, err := out.Add(bundle.Entry{Path: it.path, Size: f.size, Modified: it.line.Modified}, f.content())
-	it.line.SHA256 = sum
+	it.line.SHA256, it.line.Run = sum, x.id
+	if it.live != nil && it.live.SHA256 == sum {
+		it.line.Run = it.live.Run
+	}
 	return err
 }
 
 // copyKept packs the last good content of a file that was turned down.
-func (x *run) copyKept(ctx context.Context, out *bundle.Writer, it *item, live *liveBundle) error {
+func (x *run) copyKept(ctx context.Context, out *bundle.Writer, it *item, live *storedBundle) error {
 	if x.bundleGone {
 		return x.keptIsGone(it)
 	}
@@ -177,15 +188,25 @@ func (x *run) setSize(it *item, size int64) error {
 	return nil
 }
 
-// liveBundle reads members of the live bundle in order. It is opened when the first one is wanted.
-type liveBundle struct {
-	run    *run
+// storedBundle reads members of a stored bundle, usually the live one, in order. It is opened when the first one is wanted.
+type storedBundle struct {
+	store  *state.Store
+	run    string // whose bundle it is
+	size   int64  // bytes
 	body   io.ReadCloser
 	reader *bundle.Reader
 }
 
+// liveBundle is the bundle of what is live; without one nothing is read from it.
+func (x *run) liveBundle() *storedBundle {
+	if x.record.Live == nil {
+		return &storedBundle{store: x.Store}
+	}
+	return &storedBundle{store: x.Store, run: x.record.Live.Run, size: x.record.Live.BundleSize}
+}
+
 // copy adds a member of the live bundle to out. A bundle that does not hold what the manifest says is a *movedError.
-func (l *liveBundle) copy(ctx context.Context, out *bundle.Writer, it *item) error {
+func (l *storedBundle) copy(ctx context.Context, out *bundle.Writer, it *item) error {
 	e, err := l.seek(ctx, it.path)
 	if err != nil {
 		return err
@@ -205,7 +226,7 @@ func (l *liveBundle) copy(ctx context.Context, out *bundle.Writer, it *item) err
 }
 
 // read returns at most limit bytes of a member, which must lie ahead.
-func (l *liveBundle) read(ctx context.Context, path string, limit int64) ([]byte, error) {
+func (l *storedBundle) read(ctx context.Context, path string, limit int64) ([]byte, error) {
 	if _, err := l.seek(ctx, path); err != nil {
 		return nil, err
 	}
@@ -217,10 +238,9 @@ func (l *liveBundle) read(ctx context.Context, path string, limit int64) ([]byte
 }
 
 // seek goes on to a member.
-func (l *liveBundle) seek(ctx context.Context, path string) (bundle.Entry, error) {
+func (l *storedBundle) seek(ctx context.Context, path string) (bundle.Entry, error) {
 	if l.reader == nil {
-		record := l.run.record.Live
-		body, err := l.run.Store.OpenBundle(ctx, record.Run, record.BundleSize)
+		body, err := l.store.OpenBundle(ctx, l.run, l.size)
 		if err != nil {
 			return bundle.Entry{}, bundleError(ctx, err)
 		}
@@ -244,7 +264,7 @@ func bundleError(ctx context.Context, err error) error {
 	return &movedError{bundle: true, err: err}
 }
 
-func (l *liveBundle) close() {
+func (l *storedBundle) close() {
 	if l.body != nil {
 		_ = l.body.Close()
 	}

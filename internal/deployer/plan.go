@@ -47,6 +47,7 @@ type item struct {
 	live    *state.File    // what is live at this path, or nil
 	line    state.File     // its line in the manifest; without SHA256 while it must be fetched
 	leftOut bool           // the syntax check found it broken, and nothing is live
+	from    *rollback      // whose bundle has the content, if object is nil; nil: the live bundle
 }
 
 func (p *plan) nothingToDo() bool { return len(p.added)+len(p.modified)+len(p.removed) == 0 }
@@ -77,7 +78,7 @@ func (x *run) makePlan(ctx context.Context) error {
 
 // planFiles is pure: it looks at nothing but the run's knowledge of what is live and of the listing.
 func (x *run) planFiles(files []selection.File, conflicts []selection.Conflict, leftOut []selection.LeftOut, empty map[string]bool, approved map[string]string) plan {
-	b := planner{run: x, live: x.liveFiles(), approved: approved, plan: plan{empty: empty, made: true}}
+	b := planner{run: x, live: x.liveFiles(), pins: x.pins(), approved: approved, plan: plan{empty: empty, made: true}}
 	b.verdictsHold = x.verdictsHold(files)
 	for _, f := range files {
 		b.place(f)
@@ -99,6 +100,7 @@ func (x *run) planFiles(files []selection.File, conflicts []selection.Conflict, 
 type planner struct {
 	*run
 	live     map[string]state.File
+	pins     map[string]*state.File // lines that a rollback made, by path
 	approved map[string]string // paths that a person let go, with their sources
 	// verdictsHold lets files that an earlier run found broken be kept, or left out, without being read.
 	verdictsHold bool
@@ -114,6 +116,9 @@ func (b *planner) place(f selection.File) {
 	switch {
 	case same && !b.bundleGone:
 		b.takeAsIs(p)
+		return
+	case isPinned(b.pins[p], source, &o):
+		b.keepNoted(p, noteOf(b.pins[p]))
 		return
 	case b.verdictsHold && b.isRefused(p, source, &o):
 		b.keepNoted(p, b.checks.earlier[p])
@@ -186,6 +191,10 @@ func (b *planner) remove() {
 	var gone []string
 	for _, p := range sortedKeys(b.live) {
 		f := b.live[p]
+		if f.Pinned != nil && f.Pinned.Version == "" { // a rollback brought it back, and its source shows nothing there, as then
+			b.keepNoted(p, noteOf(&f))
+			continue
+		}
 		if b.view.doubtful[objectID(f.Source, f.Key)] {
 			b.keep(p, f.Key, reasonChanging, "it was missing in the last listing only; the next run looks again")
 			b.plan.provisional = true

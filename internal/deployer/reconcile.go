@@ -37,7 +37,8 @@ func (x *run) reconcile(ctx context.Context) error {
 	}
 	target := state.Target{Organization: x.deployment.Organization, Deployment: x.Deployment, BaseDir: x.BaseDir}
 	if x.record.Target != target {
-		x.record = state.Record{Target: target, Holds: x.record.Holds, Runs: x.record.Runs} // of another target: counts as none
+		old := x.record // of another target: counts as none, but for what is about the route itself
+		x.record = state.Record{Target: target, Holds: old.Holds, Runs: old.Runs, Promotion: old.Promotion, Told: old.Told, Outbox: old.Outbox}
 	}
 	x.live, x.liveKnown, x.bundleGone, x.foreign, x.replaces = nil, true, false, false, ""
 	x.redeploy, x.drift, x.answers, x.failed, x.refused = false, "", "", nil, refusal{}
@@ -130,6 +131,9 @@ func (x *run) discardOrphans(ctx context.Context) {
 // description begins as it must for a lost record to be rebuilt: see recogniseOwnDeploy.
 func (x *run) description() string {
 	p := &x.plan
+	if x.rollback != nil {
+		return fmt.Sprintf("dagbucket/%s/%s run %s: %s, %d files", x.Name, x.packed.digest, x.id, x.rollback.says(), len(p.items))
+	}
 	return fmt.Sprintf("dagbucket/%s/%s run %s: %d files, %d added, %d modified, %d removed",
 		x.Name, x.packed.digest, x.id, len(x.plan.items), len(p.added), len(p.modified), len(p.removed))
 }

@@ -55,6 +55,7 @@ type run struct {
 	changes map[string]int // how often an object changed while it was fetched, by source and key
 	ignores map[string]*ignoreFile
 
+	rollback  *rollback // set while this run is to go back
 	plan      plan
 	checks    checks
 	packed    *packed
@@ -94,9 +95,12 @@ func (x *run) sync(ctx context.Context) error {
 		x.result.Outcome = Covered
 		return err
 	}
+	var refused *RollbackError
 	for {
 		err := x.workUnderLease(ctx) // steps 2 to 10
-		if err != nil && !isHeld(err) {
+		if errors.As(err, &refused) {
+			x.rollback = nil
+		} else if err != nil && !isHeld(err) {
 			return err
 		}
 		again, releaseErr := x.releaseLease(ctx) // step 11
@@ -105,6 +109,9 @@ func (x *run) sync(ctx context.Context) error {
 		}
 		if !again {
 			x.tellOfDeploy()
+			if refused != nil {
+				return refused
+			}
 			return err
 		}
 	}
@@ -146,6 +153,9 @@ func (x *run) attempt(ctx context.Context) error {
 	clear(x.changes)
 	if err := x.reconcile(ctx); err != nil { // step 3
 		return err
+	}
+	if x.rollback != nil { // a person's wish, also while the route is paused
+		return x.rollBack(ctx)
 	}
 	if err := x.checkPaused(); err != nil {
 		return err
@@ -304,7 +314,8 @@ func (x *run) fail(ctx context.Context, err error) {
 		}
 		x.result.Reason = why + ": " + err.Error()
 	}
-	if x.dry || x.result.Outcome != Failed {
+	var refused *RollbackError
+	if x.dry || x.result.Outcome != Failed || errors.As(err, &refused) {
 		return
 	}
 	if !x.result.Retryable && x.stored != nil {

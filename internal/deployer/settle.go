@@ -6,6 +6,7 @@ import (
 	"encoding/hex"
 	"fmt"
 	"io"
+	"maps"
 	"time"
 
 	"golang.org/x/sync/errgroup"
@@ -158,6 +159,10 @@ func (x *run) untilQuiet(v *view) time.Duration {
 func (x *run) missing(v *view) map[string]bool {
 	missing := map[string]bool{}
 	for _, f := range x.live {
+		if f.State == state.Kept && f.Pinned != nil {
+			missing[objectID(f.Pinned.Source, f.Pinned.Key)] = f.Pinned.Version != ""
+			continue
+		}
 		// What the guard keeps was found missing twice already.
 		if f.State == state.Live || f.State == state.Kept && f.Reason != reasonRemoval {
 			missing[objectID(f.Source, f.Key)] = true
@@ -168,6 +173,7 @@ func (x *run) missing(v *view) map[string]bool {
 			delete(missing, objectID(x.Sources[i].URL, o.Key))
 		}
 	}
+	maps.DeleteFunc(missing, func(_ string, is bool) bool { return !is })
 	return missing
 }
 

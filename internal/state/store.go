@@ -214,9 +214,8 @@ func (s *Store) Stored(ctx context.Context) ([]Stored, error) {
 	}
 	ages := map[string]time.Duration{}
 	for _, o := range listing.Objects {
-		dir, name, below := strings.Cut(strings.TrimPrefix(o.Key, s.prefix), "/")
-		run, _, ok := strings.Cut(name, ".")
-		if !below || !ok || dir != "bundles" && dir != "manifests" {
+		run := s.runOf(o.Key)
+		if run == "" {
 			continue
 		}
 		age := listing.Time.Sub(o.Modified)
@@ -232,6 +231,35 @@ func (s *Store) Stored(ctx context.Context) ([]Stored, error) {
 		return cmp.Or(cmp.Compare(b.Age, a.Age), cmp.Compare(a.Run, b.Run))
 	})
 	return stored, nil
+}
+
+// Bundles returns the runs that have both a bundle and a manifest in the state, oldest first.
+func (s *Store) Bundles(ctx context.Context) ([]string, error) {
+	listing, err := s.bucket.List(ctx, s.prefix)
+	if err != nil {
+		return nil, err
+	}
+	parts := map[string]int{}
+	var runs []string
+	for _, o := range listing.Objects {
+		if run := s.runOf(o.Key); run != "" {
+			if parts[run]++; parts[run] == 2 {
+				runs = append(runs, run)
+			}
+		}
+	}
+	slices.Sort(runs) // their names ascend with time
+	return runs, nil
+}
+
+// runOf is the run that a bundle or a manifest is named for, by its key; "" if it is neither.
+func (s *Store) runOf(key string) string {
+	dir, name, below := strings.Cut(strings.TrimPrefix(key, s.prefix), "/")
+	run, _, ok := strings.Cut(name, ".")
+	if !below || !ok || dir != "bundles" && dir != "manifests" {
+		return ""
+	}
+	return run
 }
 
 // CleanUp removes what writers that died longer than age ago left in the state unseen.

@@ -34,7 +34,7 @@ const (
 	edges      = "os os/exec os/signal net net/http syscall" // the outside world
 	noEnv      = "os os/exec os/signal syscall"
 	testServer = "internal/astro/astrotest internal/s3server internal/gcsserver"
-	belowWire  = "internal/deployer internal/state internal/selection internal/bundle internal/pysyntax internal/statuspage internal/notify " +
+	belowWire  = "internal/promotion internal/deployer internal/state internal/selection internal/bundle internal/pysyntax internal/statuspage internal/notify " +
 		"internal/astro internal/event internal/config internal/secret internal/bucket"
 )
 
@@ -50,9 +50,17 @@ var table = []rule{
 	{"internal/demo", "internal/cloudrunhandler internal/service " + testServer + " " + belowWire + " golang.org/x/sync", "os"},
 	{"internal/lambdahandler", "internal/service internal/deployer internal/event", edges},
 	{"internal/cloudrunhandler", "internal/service internal/event", "os os/exec os/signal net syscall"},
-	{"internal/service", belowWire + " golang.org/x/sync", edges},
+	{"internal/service", belowWire + " internal/notify/webhook golang.org/x/sync", edges},
+	{"internal/promotion", "internal/deployer internal/state internal/selection internal/bundle internal/bucket golang.org/x/sync", edges},
 	{"internal/deployer", "internal/state internal/selection internal/bundle internal/pysyntax internal/bucket golang.org/x/sync", edges},
 	{"internal/statuspage", "internal/state", edges},
+	{"internal/awswire", "internal/bucket/s3bucket internal/bucket/dirbucket internal/bucket internal/secret/awssecret internal/secret internal/notify/snsnotify internal/notify internal/state " + awsSDK, "os"},
+	{"internal/gcpwire", "internal/bucket/gcsbucket internal/bucket/dirbucket internal/bucket internal/secret/gcpsecret internal/secret internal/notify/pubsubnotify internal/notify " + googleSDK, "os"},
+	{"internal/notify/notifytest", "internal/state", edges},
+	{"internal/notify/snsnotify", "internal/notify internal/state " + awsSDK, "os"},
+	{"internal/notify/pubsubnotify", "internal/notify internal/state internal/googleauth internal/network " + googleSDK, "os"},
+	{"internal/notify/webhook", "internal/notify internal/state internal/network", "os"},
+	{"internal/notify", "internal/state github.com/cenkalti/backoff/v5", edges},
 	{"internal/state", "internal/bundle internal/bucket github.com/klauspost/compress", edges},
 	{"internal/selection", "internal/bucket github.com/bmatcuk/doublestar/v4", edges},
 	{"internal/bundle", "github.com/klauspost/compress", edges},
@@ -60,14 +68,11 @@ var table = []rule{
 	{"internal/pysyntax/updateruff", "internal/pysyntax internal/pysyntax/meter github.com/klauspost/compress", "net/http"},
 	{"internal/pysyntax", "internal/pysyntax/meter github.com/tetratelabs/wazero golang.org/x/text github.com/klauspost/compress", "os/exec os/signal net net/http"},
 	{"internal/pysyntax/meter", "", edges},
-	{"internal/notify", "", "os"},
 	{"internal/astro/astrotest", "", "os"},
 	{"internal/astro", "github.com/cenkalti/backoff/v5", noEnv},
 	{"internal/s3server", "github.com/johannesboyne/gofakes3", "os"},
 	{"internal/gcsserver", "github.com/fsouza/fake-gcs-server", "os"},
 	{"internal/event", "github.com/aws/aws-lambda-go", noEnv + " net/http"},
-	{"internal/awswire", "internal/bucket/s3bucket internal/bucket/dirbucket internal/bucket internal/secret/awssecret internal/secret " + awsSDK, "os"},
-	{"internal/gcpwire", "internal/bucket/gcsbucket internal/bucket/dirbucket internal/bucket internal/secret/gcpsecret internal/secret " + googleSDK, "os"},
 	{"internal/config", "internal/bucket go.yaml.in/yaml/v3", "net/http"},
 	{"internal/secret/awssecret", "internal/secret " + awsSDK, "os"},
 	{"internal/secret/gcpsecret", "internal/googleauth internal/secret github.com/cenkalti/backoff/v5 " + googleSDK, "os"},
@@ -84,11 +89,11 @@ var table = []rule{
 
 // homes says where a cloud's SDK may be imported, whatever the table says.
 var homes = map[string][]string{
-	"github.com/aws/aws-sdk-go-v2":                          {"internal/awswire", "internal/bucket/s3bucket", "internal/secret/awssecret"},
-	"github.com/aws/smithy-go":                              {"internal/awswire", "internal/bucket/s3bucket", "internal/secret/awssecret"},
+	"github.com/aws/aws-sdk-go-v2":                          {"internal/awswire", "internal/bucket/s3bucket", "internal/secret/awssecret", "internal/notify/snsnotify"},
+	"github.com/aws/smithy-go":                              {"internal/awswire", "internal/bucket/s3bucket", "internal/secret/awssecret", "internal/notify/snsnotify"},
 	"github.com/aws/aws-lambda-go":                          {"functions/lambda", "internal/event"},
 	"cloud.google.com/go":                                   {"functions/cloudfunction", "internal/gcpwire", "internal/bucket/gcsbucket", "internal/googleauth", "internal/secret/gcpsecret"},
-	"google.golang.org/api":                                 {"internal/bucket/gcsbucket", "internal/secret/gcpsecret"},
+	"google.golang.org/api":                                 {"internal/bucket/gcsbucket", "internal/secret/gcpsecret", "internal/notify/pubsubnotify"},
 	"github.com/GoogleCloudPlatform/functions-framework-go": {"functions/cloudfunction"},
 }
 

@@ -86,11 +86,11 @@ func (s *setup) files() map[string]string {
 	return files
 }
 
-// stored is what runs stored for good: the state without lease and record, which note each run.
+// stored is what runs stored for good: the state without lease, record and status pages, which tell of each run.
 func (s *setup) stored() map[string]string {
 	files := s.files()
 	maps.DeleteFunc(files, func(path, _ string) bool {
-		return filepath.Base(path) == "lease.json" || filepath.Base(path) == "record.json"
+		return slices.Contains([]string{"lease.json", "record.json", "status.json", "status.html"}, filepath.Base(path))
 	})
 	return files
 }
@@ -130,7 +130,7 @@ func TestSyncPlanStatus(t *testing.T) {
 	require.Equal(t, []string{"dags/a.py=a = 1", "dags/team/b.sql=select 1"}, s.live())
 	var result map[string]any
 	require.NoError(t, json.Unmarshal([]byte(out), &result))
-	require.Equal(t, []string{"added", "bytes", "deployId", "digest", "files", "kept", "leftOut", "modified", "outcome", "reason", "removed",
+	require.Equal(t, []string{"added", "bytes", "deployId", "digest", "files", "kept", "leftOut", "modified", "notLiveAge", "outcome", "reason", "removed",
 		"requests", "route", "seconds", "tarballVersion", "warnings"}, slices.Sorted(maps.Keys(result)))
 	require.Equal(t, "deployed", result["outcome"])
 	require.Equal(t, "default", result["route"])
@@ -153,7 +153,7 @@ func TestSyncPlanStatus(t *testing.T) {
 	code, out, _ = s.run("status", "--json")
 	require.Equal(t, exitOK, code)
 	require.NoError(t, json.Unmarshal([]byte(out), &result))
-	require.Equal(t, true, result["inSync"])
+	require.Equal(t, "live", result["state"])
 
 	require.NoError(t, os.Remove(filepath.Join(s.source, "a.py")))
 	require.NoError(t, os.RemoveAll(filepath.Join(s.source, "team")))

@@ -48,15 +48,20 @@ Exit codes: 0 in order, 1 failed, 2 usage or configuration, 3 held until somebod
 type cli struct {
 	Verbose bool `short:"v" help:"Log every step."`
 
-	Demo    demoCmd    `cmd:"" help:"Start a storage server, an Astro stand-in and the function, all embedded, with sample DAGs to play with."`
-	Sync    syncCmd    `cmd:"" help:"Make the Deployment's DAGs equal to what the sources hold: one run."`
-	Plan    planCmd    `cmd:"" help:"Show what a run would do, and change nothing."`
-	Event   eventCmd   `cmd:"" help:"Do what the function would do for a recorded event payload."`
-	Status  statusCmd  `cmd:"" help:"Show what is live, since when and by which deploy, and what is kept or left out."`
-	Approve approveCmd `cmd:"" help:"Let removals, or a first deploy over foreign DAGs, go ahead, and print them."`
-	Pause   pauseCmd   `cmd:"" help:"Deploy nothing until resume; uploads wait in the bucket."`
-	Resume  resumeCmd  `cmd:"" help:"End a pause."`
-	Version versionCmd `cmd:"" help:"Print the version."`
+	Demo     demoCmd     `cmd:"" help:"Start a storage server, an Astro stand-in and the function, all embedded, with sample DAGs to play with."`
+	Sync     syncCmd     `cmd:"" help:"Make the Deployment's DAGs equal to what the sources hold: one run."`
+	Plan     planCmd     `cmd:"" help:"Show what a run would do, and change nothing."`
+	Event    eventCmd    `cmd:"" help:"Do what the function would do for a recorded event payload."`
+	Status   statusCmd   `cmd:"" help:"Show what is live, since when and by which deploy, and what is kept or left out."`
+	Approve  approveCmd  `cmd:"" help:"Let removals, or a first deploy over foreign DAGs, go ahead, and print them."`
+	Pause    pauseCmd    `cmd:"" help:"Deploy nothing until resume; uploads wait in the bucket."`
+	History  historyCmd  `cmd:"" help:"Show what the last runs did, and which of them a rollback can bring back."`
+	Diff     diffCmd     `cmd:"" help:"Show which files differ between what two runs deployed."`
+	Promote  promoteCmd  `cmd:"" help:"Copy what is live on one route into the sources of another, such as dev to prod, and deploy it there."`
+	Rollback rollbackCmd `cmd:"" help:"Bring back what an earlier run deployed, until the files change in the bucket."`
+	Resume   resumeCmd   `cmd:"" help:"End a pause."`
+	Doctor   doctorCmd   `cmd:"" help:"Check a live set-up end to end, and say how to repair each fault. Exit codes: 0 all is well, 1 a fault, 2 warnings only."`
+	Version  versionCmd  `cmd:"" help:"Print the version."`
 }
 
 func main() {
@@ -183,7 +188,7 @@ func (c *console) service(ctx context.Context, progress func(deployer.Progress))
 		return nil, &exitError{exitUsage, err}
 	}
 	s, err := service.New(ctx, cfg, service.Deps{
-		Buckets: buckets, Secrets: aws.Secrets().With(google.Secrets()), Version: version, Log: c.log(), Progress: progress,
+		Buckets: buckets, Secrets: aws.Secrets().With(google.Secrets()), Topics: aws.Topics().With(google.Topics()), Version: version, Log: c.log(), Progress: progress,
 		Syntax: c.checker(),
 	})
 	if err != nil {

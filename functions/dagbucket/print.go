@@ -44,9 +44,14 @@ func printNotes(w io.Writer, fate string, notes []deployer.Note) {
 	for _, n := range notes {
 		fmt.Fprintf(w, "  %s %s", fate, n.Path)
 		if n.Line > 0 {
-			fmt.Fprintf(w, ":%d:%d", n.Line, n.Column)
+			fmt.Fprintf(w, ":%d", n.Line)
 		}
-		fmt.Fprintf(w, " (%s)", n.Reason)
+		if n.Column > 0 {
+			fmt.Fprintf(w, ":%d", n.Column)
+		}
+		if n.Reason != "" {
+			fmt.Fprintf(w, " (%s)", n.Reason)
+		}
 		if n.Message != "" {
 			fmt.Fprintf(w, ": %s", n.Message)
 		}
@@ -57,22 +62,14 @@ func printNotes(w io.Writer, fate string, notes []deployer.Note) {
 	}
 }
 
-func (c *console) printStatus(s deployer.Status, now time.Time) {
-	fmt.Fprintf(c.out, "%s  Deployment %s\n", s.Route, s.Deployment)
-	switch {
-	case s.Live == nil:
-		fmt.Fprintln(c.out, "  nothing was deployed from here yet")
-	case s.InSync:
-		fmt.Fprintf(c.out, "  live since %s\n", ago(now, s.Live.At))
-	default:
-		fmt.Fprintf(c.out, "  deployed %s, but the Deployment's DAGs are others now (tarball version %s)\n", ago(now, s.Live.At), s.DesiredVersion)
+func (c *console) printStatus(s *state.Status, now time.Time) {
+	fmt.Fprintf(c.out, "%s  %s: %s\n  next: %s\n", s.Route, s.State, s.Summary, s.Next)
+	where := s.Deployment.Name
+	if s.Deployment.URL != "" {
+		where += ", " + s.Deployment.URL
 	}
-	if s.Live != nil {
-		printDeploy(c.out, s.Live)
-	}
-	if !s.Listed.IsZero() {
-		fmt.Fprintf(c.out, "  the bucket was last found in order %s\n", ago(now, s.Listed))
-	}
+	fmt.Fprintf(c.out, "  Deployment %s\n", where)
+	c.printLive(s, now)
 	for _, h := range s.Holds {
 		fmt.Fprintf(c.out, "  %s since %s: %s\n", h.Kind, ago(now, h.At), h.Reason)
 	}
@@ -82,18 +79,47 @@ func (c *console) printStatus(s deployer.Status, now time.Time) {
 	if s.Pending != nil {
 		fmt.Fprintf(c.out, "  pending: deploy %s, %s\n", s.Pending.DeployID, count(s.Pending.Files, "file"))
 	}
-	printNotes(c.out, "kept", s.Kept)
-	printNotes(c.out, "left out", s.LeftOut)
-	printNotes(c.out, "warning", s.Warnings)
+	for _, fate := range []struct{ state, shown string }{{state.Waiting, "waiting"}, {state.HeldFile, "held"}, {state.Kept, "kept"},
+		{state.LeftOut, "left out"}, {state.Live, "warning"}} {
+		printStatusFiles(c.out, fate.shown, s.In(fate.state))
+	}
 	if n := len(s.Runs); n > 0 {
 		last := s.Runs[n-1]
 		fmt.Fprintf(c.out, "  last run %s: %s %s\n", ago(now, last.At), last.Outcome, last.Reason)
 	}
 }
 
-func printDeploy(w io.Writer, d *state.Deploy) {
-	fmt.Fprintf(w, "  %s, %s; deploy %s, digest %.12s, tarball version %s\n",
-		count(d.Files, "file"), size(d.Bytes), d.DeployID, d.Digest, d.TarballVersion)
+func (c *console) printLive(s *state.Status, now time.Time) {
+	switch live := s.Live; {
+	case live == nil:
+		fmt.Fprintln(c.out, "  nothing was deployed from here yet")
+		return
+	case s.Deployment.InSync && !live.LiveAt.IsZero() && !live.At.IsZero():
+		fmt.Fprintf(c.out, "  live since %s; Astro ran it %s after the deploy\n", ago(now, live.LiveAt), seconds(live.LiveAt.Sub(live.At).Seconds()))
+	case s.Deployment.InSync:
+		fmt.Fprintf(c.out, "  deployed %s, and not yet seen to run\n", ago(now, live.At))
+	default:
+		fmt.Fprintf(c.out, "  deployed %s, but the Deployment's DAGs are others now (tarball version %s)\n", ago(now, live.At), s.Deployment.DesiredVersion)
+	}
+	fmt.Fprintf(c.out, "  %s, %s; deploy %s, digest %.12s, tarball version %s\n",
+		count(s.Live.Files, "file"), size(s.Live.Bytes), s.Live.DeployID, s.Live.Digest, s.Live.TarballVersion)
+	if s.Live.RolledBack != "" {
+		fmt.Fprintf(c.out, "  it was rolled back to run %s\n", s.Live.RolledBack)
+	}
+	if !s.Checked.IsZero() {
+		fmt.Fprintf(c.out, "  the bucket was last found in order %s\n", ago(now, s.Checked))
+	}
+}
+
+func printStatusFiles(w io.Writer, fate string, files []state.StatusFile) {
+	var notes []deployer.Note
+	for _, f := range files {
+		if f.Reason == "" && f.ImportError != "" {
+			f.Reason, f.Message, f.Column = "import error", f.ImportError, 0
+		}
+		notes = append(notes, deployer.Note{Path: f.Path, Reason: f.Reason, Line: f.Line, Column: f.Column, Message: f.Message, Excerpt: f.Excerpt})
+	}
+	printNotes(w, fate, notes)
 }
 
 // ago is a time as a person asks for it.

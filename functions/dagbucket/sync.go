@@ -1,6 +1,7 @@
 package main
 
 import (
+	"cmp"
 	"context"
 	"encoding/json"
 	"fmt"
@@ -10,6 +11,8 @@ import (
 
 	"github.com/dagbucket/dagbucket/internal/deployer"
 	"github.com/dagbucket/dagbucket/internal/event"
+	"github.com/dagbucket/dagbucket/internal/state"
+	"github.com/dagbucket/dagbucket/internal/statuspage"
 )
 
 const maxPayload = 8 << 20 // bytes of an event file; SQS batches are at most 6 MB
@@ -120,7 +123,10 @@ func (c *console) finishEvent(e eventCmd, batch event.Batch, results []deployer.
 	return nil
 }
 
-type statusCmd struct{ route }
+type statusCmd struct {
+	route
+	HTML string `name:"html" placeholder:"FILE" help:"Write the status page into a file; - is standard output."`
+}
 
 // Run shows the status.
 func (s statusCmd) Run(ctx context.Context, c *console) error {
@@ -129,14 +135,31 @@ func (s statusCmd) Run(ctx context.Context, c *console) error {
 		return err
 	}
 	status, err := r.Status(ctx)
-	if err != nil {
+	if status.Route == "" { // nothing is known
 		return err
 	}
-	if s.JSON {
+	return cmp.Or(s.show(c, &status), err)
+}
+
+func (s statusCmd) show(c *console, status *state.Status) error {
+	switch {
+	case s.HTML == "-":
+		return statuspage.Render(c.out, status)
+	case s.HTML != "":
+		return writePage(s.HTML, status)
+	case s.JSON:
 		return c.printJSON(status)
 	}
 	c.printStatus(status, time.Now())
 	return nil
+}
+
+func writePage(name string, status *state.Status) error {
+	f, err := os.Create(name)
+	if err != nil {
+		return err
+	}
+	return cmp.Or(statuspage.Render(f, status), f.Close())
 }
 
 // finish prints a result and turns it into an exit code. err is what went wrong after the run.

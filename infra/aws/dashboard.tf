@@ -9,8 +9,25 @@ locals {
       metrics = [["dagbucket", "seconds", "function", var.name]]
     },
     {
+      # A step has a value only where it ran.
+      title   = "Seconds by step", stat = "Average", stacked = true
+      metrics = [for step in ["Lease", "Record", "Preflight", "List", "Wait", "Pack", "Create", "Upload", "Pending", "Finalize", "Prune", "Follow", "Status"] : ["dagbucket", "seconds${step}", "function", var.name]]
+    },
+    {
+      title   = "Age of the newest change that is not live", stat = "Maximum", stacked = false
+      metrics = [["dagbucket", "notLiveAge", "function", var.name]]
+    },
+    {
+      title   = "Files and bytes", stat = "Maximum", stacked = false
+      metrics = [["dagbucket", "files", "function", var.name], ["dagbucket", "bytes", "function", var.name, { yAxis = "right" }]]
+    },
+    {
       title   = "Files kept and left out", stat = "Maximum", stacked = false
       metrics = [["dagbucket", "kept", "function", var.name], ["dagbucket", "leftOut", "function", var.name]]
+    },
+    {
+      title   = "Requests to the storage", stat = "Sum", stacked = true
+      metrics = [for kind in ["List", "Get", "Put", "Delete"] : ["dagbucket", "requests${kind}", "function", var.name]]
     },
     {
       title = "Messages waiting, in work and dead", stat = "Maximum", stacked = false
@@ -33,7 +50,7 @@ locals {
   # The summary line that the function logs for each run.
   runs_query = join(" | ", [
     "SOURCE '${local.log_group_name}'",
-    "fields @timestamp, route, outcome, reason, files, bytes, seconds",
+    "fields @timestamp, route, outcome, reason, files, bytes, kept, leftOut, notLiveAge, seconds",
     "filter msg = 'run' and outcome != 'covered' and outcome != 'busy'",
     "sort @timestamp desc",
     "limit 100",
@@ -52,7 +69,7 @@ resource "aws_cloudwatch_dashboard" "this" {
       }
     }],
     [{
-      type       = "log", x = 0, y = 12, width = 24, height = 9
+      type       = "log", x = 0, y = ceil(length(local.dashboard_widgets) / 3) * 6, width = 24, height = 9
       properties = { title = "Latest runs", region = local.region, view = "table", query = local.runs_query }
     }],
   ) })

@@ -30,8 +30,9 @@ locals {
   ]
 
   token_references = distinct([for r in var.routes : r.token != null ? r.token : "aws-sm:${local.token_secret_arn}"])
-  secret_arns      = distinct([for t in local.token_references : split("#", trimprefix(t, "aws-sm:"))[0] if startswith(t, "aws-sm:")])
-  parameter_arns = distinct([for t in [for t in local.token_references : trimprefix(t, "aws-ssm:") if startswith(t, "aws-ssm:")] :
+  references       = concat(local.token_references, local.notify_references)
+  secret_arns      = distinct([for t in local.references : split("#", trimprefix(t, "aws-sm:"))[0] if startswith(t, "aws-sm:")])
+  parameter_arns = distinct([for t in [for t in local.references : trimprefix(t, "aws-ssm:") if startswith(t, "aws-ssm:")] :
     startswith(t, "arn:") ? join(":", slice(split(":", t), 0, 6)) : "arn:${local.partition}:ssm:${local.region}:${local.account}:parameter/${trimprefix(split(":", t)[0], "/")}"
   ])
 
@@ -82,6 +83,22 @@ locals {
         for k in keys : [for s in ["secretsmanager", "ssm"] : "${s}.${split(":", k)[3]}.${local.dns_suffix}"]
       ])) } }
     } if length(keys) > 0],
+    [for keys in [var.notify_kms_key_arns] : {
+      Sid    = "TopicKeys"
+      Effect = "Allow"
+      # SNS encrypts what is published with a data key of the publisher's asking, and looks at it before it takes it.
+      Action    = ["kms:Decrypt", "kms:GenerateDataKey"]
+      Resource  = keys
+      Condition = { StringEquals = { "kms:ViaService" = distinct([for k in keys : "sns.${split(":", k)[3]}.${local.dns_suffix}"]) } }
+    } if length(keys) > 0],
+    [for keys in [local.status_keys] : {
+      Sid    = "StatusKeys"
+      Effect = "Allow"
+      # Decrypt is for uploads in parts.
+      Action    = ["kms:Decrypt", "kms:GenerateDataKey"]
+      Resource  = keys
+      Condition = { StringEquals = { "kms:ViaService" = "s3.${local.region}.${local.dns_suffix}" } }
+    } if length(keys) > 0],
   )
 
   vpc_actions = [
@@ -125,8 +142,16 @@ locals {
         Resource = "${local.log_group_arn}:*"
       },
     ],
-    [for arns in [local.secret_arns] : { Sid = "ReadTokens", Effect = "Allow", Action = "secretsmanager:GetSecretValue", Resource = arns } if length(arns) > 0],
-    [for arns in [local.parameter_arns] : { Sid = "ReadTokenParameters", Effect = "Allow", Action = "ssm:GetParameter", Resource = arns } if length(arns) > 0],
+    [for places in [local.status_places] : {
+      Sid    = "WriteStatus"
+      Effect = "Allow"
+      Action = ["s3:AbortMultipartUpload", "s3:PutObject"]
+      # wildcard: the pages below the prefix
+      Resource = [for p in places : "arn:${local.partition}:s3:::${p}*"]
+    } if length(places) > 0],
+    [for arns in [local.notify_topics] : { Sid = "Notify", Effect = "Allow", Action = "sns:Publish", Resource = arns } if length(arns) > 0],
+    [for arns in [local.secret_arns] : { Sid = "ReadSecrets", Effect = "Allow", Action = "secretsmanager:GetSecretValue", Resource = arns } if length(arns) > 0],
+    [for arns in [local.parameter_arns] : { Sid = "ReadParameters", Effect = "Allow", Action = "ssm:GetParameter", Resource = arns } if length(arns) > 0],
     local.key_grants,
     [for v in [var.vpc] : {
       Sid    = "NetworkInterfaces"
@@ -173,7 +198,7 @@ resource "aws_iam_role_policy" "function" {
   lifecycle {
     precondition {
       condition     = length(local.function_policy) <= 10240
-      error_message = "The role's policy has ${length(local.function_policy)} characters, and IAM takes 10,240: put the tokens into one JSON secret (aws-sm:ARN#key), use fewer or shorter prefixes, or split the routes between two modules, each with its own name."
+      error_message = "The role's policy has ${length(local.function_policy)} characters, and IAM takes 10,240: put the secrets into one JSON secret (aws-sm:ARN#key), use fewer or shorter prefixes and places of status, or split the routes between two modules, each with its own name."
     }
   }
 }

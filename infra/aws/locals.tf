@@ -51,6 +51,36 @@ locals {
   eventbridge_buckets  = { for b, s in local.special : b => s if var.trigger == "eventbridge" && s.account_id == null }
   notification_buckets = { for b, s in local.special : b => s if var.trigger == "notification" || s.account_id != null }
 
+  # By route: what each text of notify says. One that says nothing has no "to", which the variable refuses.
+  notify = [for r in var.routes : [for d in [
+    for n in(r.notify == null ? [] : r.notify) : try(jsondecode(startswith(n, "{") ? n : jsonencode({ to = n })), {})
+    ] : {
+    keys   = keys(d)
+    to     = try(tostring(d.to), "")
+    secret = try(d.secret, null)
+    format = try(d.format, null)
+    events = try(tolist(d.events), null)
+  }]]
+  notify_targets = flatten(local.notify)
+  notify_events  = ["kept", "left_out", "held", "failed", "recovered", "drift", "import_errors", "deployed"]
+  notify_topics  = distinct([for t in local.notify_targets : trimprefix(t.to, "sns:") if startswith(t.to, "sns:")])
+  notify_references = distinct(concat(
+    [for t in local.notify_targets : replace(t.to, "/^(webhook|slack):/", "") if can(regex("^(webhook|slack):aws-", t.to))],
+    [for t in local.notify_targets : t.secret if t.secret != null],
+  ))
+  reference_form = join("|", [
+    "aws-sm:arn:aws[a-z-]*:secretsmanager:[a-z0-9-]+:[0-9]{12}:secret:[A-Za-z0-9/_+=.@!-]+-[A-Za-z0-9]{6}(#[^[:cntrl:]]+)?",
+    "aws-ssm:(arn:aws[a-z-]*:ssm:[a-z0-9-]+:[0-9]{12}:parameter/)?[A-Za-z0-9/_.-]+(:[A-Za-z0-9_.-]+)?",
+  ])
+
+  # Where the copies of the status pages go, and the keys that encrypt them there.
+  status_places  = [for r in var.routes : trimprefix(r.status, "s3://") if r.status != null]
+  status_buckets = distinct([for p in local.status_places : split("/", p)[0]])
+  status_keys = distinct(concat(var.status_kms_key_arns, compact(concat(
+    [for b, k in local.bucket_key : k if contains(local.status_buckets, b)],
+    [for b, s in local.special : s.kms_key_arn if contains(local.status_buckets, b)],
+  ))))
+
   token_secret_arn = local.create_token_secret ? one(aws_secretsmanager_secret.token[*].arn) : var.token_secret
   create_token_secret = coalesce(
     var.create_token_secret,
@@ -80,7 +110,7 @@ locals {
       keep_bundles     = r.keep_bundles
       status           = r.status
       import_errors    = r.import_errors
-      notify           = r.notify
+      notify           = r.notify == null ? null : [for n in r.notify : jsondecode(startswith(n, "{") ? n : jsonencode(n))]
     } : k => v if v != null }]
   })
   config_url = "s3://${local.state_bucket}/dagbucket.yaml"

@@ -19,7 +19,10 @@ variable "name" {
 #   name, sources [{url, mount, syntax}], deployment                  required (mount and syntax are not)
 #   organization, token, quiet_period, max_wait, syntax, guard {allow_empty, max_removed_percent, max_removed_files},
 #   limits {max_files, max_bytes}, replace_existing, on_drift, base_dir, keep_bundles, status, import_errors, notify
-# Names, source URLs and Deployment IDs must be known when planning; a token may be known after apply only (then see create_token_secret).
+# A target of notify is a text (sns:ARN, webhook:https://…, webhook:REFERENCE, slack:REFERENCE), or jsonencode({to, secret, format, events}) where there
+# is more to say: the list has one type. A reference is aws-sm:ARN or aws-ssm:NAME, as for token.
+# Names, source URLs, status and Deployment IDs must be known when planning; a token or a topic may be known after apply only (then see
+# create_token_secret).
 variable "routes" {
   description = "What is deployed where: one object for each Astro Deployment, with the keys of the configuration file."
   type = list(object({
@@ -228,14 +231,39 @@ variable "routes" {
     error_message = "Two routes have the same status: give each route's pages a place of their own."
   }
 
-  # The value is not shown: the address of a webhook is a secret.
   validation {
-    condition = alltrue(flatten([for r in var.routes : r.notify == null ? [true] : [for n in r.notify : can(regex(join("|", [
-      "^sns:arn:aws[a-z-]*:sns:[a-z0-9-]+:[0-9]{12}:[A-Za-z0-9_.-]+$",
-      "^webhook:https://[^/[:space:]]+",
-      "^slack:(aws-sm|aws-ssm):.+$",
-    ]), n))]]))
-    error_message = "A route's notify is not a target: write sns:ARN, webhook:https://…, or slack:aws-sm:ARN."
+    condition     = alltrue([for r in var.routes : r.status == null ? true : !can(regex("[*?]|\\$\\{|[^\\x{20}-\\x{7e}\\x{a0}-\\x{ff}]", r.status)) && length(r.status) <= 1000])
+    error_message = "A route's status has *, ? or $${, which IAM reads as a pattern, or a character beyond Latin-1 (U+00FF), which no policy of IAM may contain: write a plain prefix."
+  }
+
+  # No value is shown from here on: the address of a webhook is a secret.
+  validation {
+    condition = alltrue(flatten([for targets in local.notify : [for t in targets :
+      can(regex("^sns:arn:aws[a-z-]*:sns:[a-z0-9-]+:[0-9]{12}:[A-Za-z0-9_.-]{1,256}$", t.to)) || can(regex("^webhook:https://[^/[:space:]]+", t.to)) ||
+      can(regex("^(webhook|slack):(${local.reference_form})$", t.to))
+    ]]))
+    error_message = "A route's notify has no target that this function can reach: write sns:ARN, webhook:https://…, webhook: or slack: and a reference (aws-sm: with the secret's whole ARN, or aws-ssm:NAME), or jsonencode({ to = …, secret = …, format = …, events = […] })."
+  }
+
+  validation {
+    condition = alltrue(flatten([for targets in local.notify : [for t in targets :
+      t.secret == null ? true : can(regex("^(${local.reference_form})$", t.secret)) && startswith(t.to, "webhook:") && t.format != "slack"
+    ]]))
+    error_message = "A secret of notify signs the bodies of a webhook: target, and is a reference: aws-sm: and the secret's whole ARN, or aws-ssm:NAME."
+  }
+
+  validation {
+    condition = alltrue(flatten([for targets in local.notify : [for t in targets : alltrue([
+      length(setsubtract(t.keys, ["to", "secret", "format", "events"])) == 0,
+      t.format == null ? true : contains(["json", "slack"], t.format) && startswith(t.to, "webhook:"),
+      t.events == null ? true : length(t.events) > 0 && alltrue([for e in t.events : contains(local.notify_events, e)]),
+    ])]]))
+    error_message = "A target of notify has an unknown key, a format other than json or slack (for webhook: alone), or events other than ${join(", ", local.notify_events)}."
+  }
+
+  validation {
+    condition     = alltrue([for targets in local.notify : length(distinct(targets[*].to)) == length(targets)])
+    error_message = "A route's notify has the same target twice: remove one."
   }
 }
 
@@ -332,7 +360,7 @@ variable "create_token_secret" {
 }
 
 variable "token_kms_key_arns" {
-  description = "ARNs of the customer-managed keys with which existing token secrets and parameters are encrypted."
+  description = "ARNs of the customer-managed keys with which existing secrets and parameters are encrypted: of tokens, and of webhooks in notify."
   type        = list(string)
   default     = []
   nullable    = false
@@ -340,6 +368,30 @@ variable "token_kms_key_arns" {
   validation {
     condition     = alltrue([for k in var.token_kms_key_arns : can(regex("^arn:aws[a-z-]*:kms:[a-z0-9-]+:[0-9]{12}:key/[A-Za-z0-9-]+$", k))])
     error_message = "token_kms_key_arns holds something that is not the ARN of a key: write arn:aws:kms:REGION:ACCOUNT:key/ID."
+  }
+}
+
+variable "notify_kms_key_arns" {
+  description = "ARNs of the customer-managed keys with which the SNS topics of notify are encrypted."
+  type        = list(string)
+  default     = []
+  nullable    = false
+
+  validation {
+    condition     = alltrue([for k in var.notify_kms_key_arns : can(regex("^arn:aws[a-z-]*:kms:[a-z0-9-]+:[0-9]{12}:key/[A-Za-z0-9-]+$", k))])
+    error_message = "notify_kms_key_arns has something other than ARNs of keys: write arn:aws:kms:REGION:ACCOUNT:key/ID; an alias cannot be allowed in a policy."
+  }
+}
+
+variable "status_kms_key_arns" {
+  description = "ARNs of the customer-managed keys of the buckets that status names; those of buckets in buckets are known anyway."
+  type        = list(string)
+  default     = []
+  nullable    = false
+
+  validation {
+    condition     = alltrue([for k in var.status_kms_key_arns : can(regex("^arn:aws[a-z-]*:kms:[a-z0-9-]+:[0-9]{12}:key/[A-Za-z0-9-]+$", k))])
+    error_message = "status_kms_key_arns has something other than ARNs of keys: write arn:aws:kms:REGION:ACCOUNT:key/ID; an alias cannot be allowed in a policy."
   }
 }
 

@@ -141,14 +141,18 @@ type request struct {
 	timeout time.Duration
 }
 
-// call makes one call and decodes its answer. If the token is refused it is read again, and if that gives another one,
-// the call is made once more.
+// call makes one call and decodes its answer.
 func (c *Client) call(ctx context.Context, r request, answer any) error {
+	return c.authorized(ctx, func(token *apiToken) error { return c.callWith(ctx, r, token, answer) })
+}
+
+// authorized makes a call. If the token is refused it is read again, and if that gives another one, the call is made once more.
+func (c *Client) authorized(ctx context.Context, call func(*apiToken) error) error {
 	token, err := c.token.get(ctx)
 	if err != nil {
 		return err
 	}
-	err = c.callWith(ctx, r, token, answer)
+	err = call(token)
 	var refused *Error
 	if !errors.As(err, &refused) || refused.Status != http.StatusUnauthorized {
 		return err
@@ -160,7 +164,7 @@ func (c *Client) call(ctx context.Context, r request, answer any) error {
 	if fresh.raw == token.raw {
 		return err
 	}
-	return c.callWith(ctx, r, fresh, answer)
+	return call(fresh)
 }
 
 func (c *Client) callWith(ctx context.Context, r request, token *apiToken, answer any) error {

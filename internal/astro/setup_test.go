@@ -129,3 +129,8 @@ func replyWith(t *testing.T, reply func(request []byte) string) (address string)
 	})
 	return listener.Addr().String()
 }
+
+// constant is a source of one token.
+func constant(token string) func(context.Context, bool) (string, error) {
+	return func(context.Context, bool) (string, error) { return token, nil }
+}

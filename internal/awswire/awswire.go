@@ -1,4 +1,4 @@
-// Package awswire makes the AWS clients of an entry point: S3 buckets, local directories, and secrets.
+// Package awswire makes the AWS clients of an entry point: S3 buckets, local directories, secrets, and topics of SNS.
 package awswire
 
 import (
@@ -14,8 +14,11 @@ import (
 	"github.com/dagbucket/dagbucket/internal/bucket"
 	"github.com/dagbucket/dagbucket/internal/bucket/dirbucket"
 	"github.com/dagbucket/dagbucket/internal/bucket/s3bucket"
+	"github.com/dagbucket/dagbucket/internal/notify"
+	"github.com/dagbucket/dagbucket/internal/notify/snsnotify"
 	"github.com/dagbucket/dagbucket/internal/secret"
 	"github.com/dagbucket/dagbucket/internal/secret/awssecret"
+	"github.com/dagbucket/dagbucket/internal/state"
 )
 
 // Clients are made when they are first wanted, and then kept. They may be used concurrently.
@@ -25,6 +28,7 @@ type Clients struct {
 	mu     sync.Mutex
 	config *aws.Config
 	s3     *s3.Client
+	sns    notify.Topics
 }
 
 // New returns the clients of an environment. The AWS SDK reads its own settings from the process's environment.
@@ -84,6 +88,32 @@ func (c *Clients) Secrets() secret.Resolver {
 		}
 	}
 	return local.With(lazy)
+}
+
+// Topics publishes notices to topics of SNS.
+func (c *Clients) Topics() notify.Clouds {
+	return notify.Clouds{"sns": func(topic string) notify.Send {
+		return func(ctx context.Context, n *state.Notice) error {
+			topics, err := c.snsTopics(ctx)
+			if err != nil {
+				return err
+			}
+			return topics(topic)(ctx, n)
+		}
+	}}
+}
+
+func (c *Clients) snsTopics(ctx context.Context) (notify.Topics, error) {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	if c.sns == nil {
+		cfg, err := c.awsConfig(ctx)
+		if err != nil {
+			return nil, err
+		}
+		c.sns = snsnotify.New(cfg)
+	}
+	return c.sns, nil
 }
 
 // Anonymous opens buckets of an S3 server that asks for no credentials, at a URL such as http://127.0.0.1:9000.

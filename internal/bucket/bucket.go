@@ -73,6 +73,15 @@ type Bucket interface {
 	Delete(ctx context.Context, key, version string) error
 }
 
+// Copier is a Bucket that can take what another bucket of the same storage holds without its bytes passing through here. It may lack
+// this: callers ask for it with a type assertion.
+type Copier interface {
+	// Copy stores under toKey what from holds under key in exactly that version, as Put would under the same condition, with what the
+	// storage knows of it besides, such as that it is compressed; it returns the new version. Where from is not of that version, or the
+	// condition does not hold, it is ErrChanged. ErrCannotCopy says that nothing was done, and that the caller has to read and to put.
+	Copy(ctx context.Context, from Reader, key, version, toKey string, when Condition) (newVersion string, err error)
+}
+
 // Cleaner is a Bucket in which a writer that is killed leaves something behind that no listing shows.
 type Cleaner interface {
 	// CleanUp removes, below prefix, what such writers began longer than age ago by the storage's clock.
@@ -103,14 +112,15 @@ func (c Condition) Version() string { return c.version }
 
 // The errors that callers decide on; match them with errors.Is. Every other error may pass by itself.
 var (
-	ErrNotExist = errors.New("no such object")
-	ErrChanged  = errors.New("the object is not the version that was expected")
-	ErrArchived = errors.New("the object is archived and must be restored before it can be read")
-	ErrDenied   = errors.New("access denied")
-	ErrNoBucket = errors.New("no such bucket")
-	ErrBadKey   = errors.New("the storage cannot hold this key")
-	ErrTooLarge = errors.New("the object is too large for what it should be")
-	ErrScheme   = errors.New("no client for")
+	ErrNotExist   = errors.New("no such object")
+	ErrCannotCopy = errors.New("the storage cannot copy it by itself")
+	ErrChanged    = errors.New("the object is not the version that was expected")
+	ErrArchived   = errors.New("the object is archived and must be restored before it can be read")
+	ErrDenied     = errors.New("access denied")
+	ErrNoBucket   = errors.New("no such bucket")
+	ErrBadKey     = errors.New("the storage cannot hold this key")
+	ErrTooLarge   = errors.New("the object is too large for what it should be")
+	ErrScheme     = errors.New("no client for")
 )
 
 // Permanent reports whether err will not pass by itself: somebody has to change rights, names or configuration.

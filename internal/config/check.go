@@ -33,6 +33,7 @@ func (r *reader) check(c *Config) {
 		}
 		r.checkTimes(route, at)
 		r.checkSources(route, at)
+		r.checkNotify(route, at)
 	}
 	r.checkOutside(c.State, "state", c)
 	r.checkState(c)

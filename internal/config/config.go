@@ -33,7 +33,7 @@ type Route struct {
 	KeepBundles     int         // default 20
 	Status          *bucket.URL // nil: no copy of the status pages
 	ImportErrors    bool        // default false
-	Notify          []string    // sns:ARN, pubsub:projects/…, webhook:https://… (a secret: never log it), slack:REFERENCE
+	Notify          []Target    // no two to one place
 }
 
 // Source is one prefix of one bucket.

@@ -27,6 +27,8 @@ func FuzzFile(f *testing.F) {
 		"", minimal, "a: &a [*a]", "? {a: b}\n: c", "--- x\n--- y", "\xef\xbb\xbfstate: s3://x/", "routes: [*r, &r {}]", "%TAG ! x:\n--- !y z",
 		strings.Repeat("[", 20_000), strings.Repeat("- ", 20_000), wideAliases(), "state: &s s3://\xc2\x85/\n" + strings.Repeat("x: *s\n", 300), "---\n...\n", "#", "\x00", "\xff\xfes\x00",
 		"state: !!binary czM6Ly94Lw==\n", "state: 0x1\nroutes: 2026-01-01", "\"\\u001b[2J\": x", "state: \"\\e[2J\\u2028\"",
+		strings.Replace(minimal, "name:", "notify: [slack:env:A, {to: 'webhook:https://h/', secret: env:K, format: json, events: [kept, deployed]}], name:", 1),
+		strings.Replace(minimal, "name:", "notify: [{to: 'pubsub:projects/p/topics/dags'}, {to: , events: }, {webhook: https://h/}], name:", 1),
 		strings.Replace(minimal, "name:", "status: s3://acme-dags/, limits: {max_bytes: 1e3}, quiet_period: 1e-9s, name:", 1),
 	} {
 		f.Add([]byte(seed))
@@ -77,6 +79,7 @@ func requireValid(t *testing.T, c *Config) {
 		require.GreaterOrEqual(t, route.MaxWait, route.QuietPeriod)
 		require.GreaterOrEqual(t, int64(route.QuietPeriod), int64(0))
 		require.GreaterOrEqual(t, min(route.Limits.MaxBytes, int64(route.Limits.MaxFiles), int64(route.KeepBundles), int64(route.Guard.MaxRemovedFiles)), int64(0))
+		requireTargets(t, route.Notify)
 		for _, source := range route.Sources {
 			requirePlace(t, source.URL)
 			requireMount(t, source.Mount)
@@ -85,6 +88,19 @@ func requireValid(t *testing.T, c *Config) {
 				require.False(t, source.URL.Contains(*route.Status) || c.State.Contains(*route.Status))
 			}
 		}
+	}
+}
+
+func requireTargets(t *testing.T, targets []Target) {
+	names := map[string]bool{}
+	for _, target := range targets {
+		require.Regexp(t, `^(sns:|pubsub:|webhook|slack)[A-Za-z0-9._:/#-]*-[0-9a-f]{8}$`, target.Name())
+		require.False(t, names[target.Name()])
+		names[target.Name()] = true
+		require.Equal(t, target.Kind == Webhook, target.Format != "")
+		require.NotEqual(t, target.Address == "", target.Reference == "")
+		require.NotEmpty(t, target.Events)
+		require.True(t, target.Secret == "" || target.Kind == Webhook)
 	}
 }
 
@@ -150,15 +166,17 @@ func FuzzSecretIsNotShown(f *testing.F) {
 			return
 		}
 		file, err := yaml.Marshal(map[string]any{
-			"state":  "s3://state/",
-			"routes": []any{map[string]any{"name": "a", "deployment": secret, "token": secret, "notify": []string{secret, "webhook:" + secret, "slack:" + secret}}},
+			"state": "s3://state/",
+			"routes": []any{map[string]any{"name": "a", "deployment": secret, "token": secret, "notify": []any{
+				secret, "webhook:" + secret, "slack:" + secret, map[string]any{"to": "webhook:" + secret, "secret": secret},
+			}}},
 		})
 		require.NoError(t, err)
 		if _, err = loadBytes(t, file); err == nil {
 			return
 		}
 		known, err2 := loadBytes(t, []byte("state: s3://state/\nroutes: [{name: a, deployment: '', token: '', "+
-			"notify: ['', 'webhook:', 'slack:', 'sns:', 'pubsub:', 'x']}]"))
+			"notify: ['', 'webhook:', 'slack:', 'sns:', 'pubsub:', 'x', {to: '', secret: ''}, {to: 'webhook:env:A'}, 'webhook:env:A', {to: 'slack:env:A', secret: 'env:A'}]}]"))
 		require.Nil(t, known)
 		if !strings.Contains(err2.Error(), secret) { // a fixed text of the report is no leak
 			require.NotContains(t, err.Error(), secret)

@@ -45,7 +45,7 @@ func (r *reader) route(n *yaml.Node, key string) Route {
 		"keep_bundles":     scalar(&route.KeepBundles, aNumber, parseCount),
 		"status":           scalar(&route.Status, aText, parseStatus),
 		"import_errors":    scalar(&route.ImportErrors, aBool, parseBool),
-		"notify":           list(&route.Notify, (*reader).notify),
+		"notify":           list(&route.Notify, (*reader).target),
 	})
 	for i := range route.Sources {
 		if route.Sources[i].Syntax == "" {
@@ -63,12 +63,6 @@ func (r *reader) source(n *yaml.Node, key string) Source {
 		"syntax": scalar(&s.Syntax, aText, parseSyntax),
 	})
 	return s
-}
-
-func (r *reader) notify(n *yaml.Node, key string) string {
-	var target string
-	scalar(&target, aText, parseNotify).decode(r, n, key)
-	return target
 }
 
 func parseStatus(s string) (*bucket.URL, error) {

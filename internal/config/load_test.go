@@ -62,6 +62,7 @@ func TestEveryKeyOfTheFile(t *testing.T) {
 	c, err := Load(t.Context(), vars{"DAGBUCKET_CONFIG": "testdata/full.yaml"}.get, nil)
 	require.NoError(t, err)
 	status := mustURL(t, "s3://acme-dags-status/prod/")
+	usual := []string{"kept", "left_out", "held", "failed", "recovered", "drift", "import_errors"}
 	require.Equal(t, &Config{
 		State:    mustURL(t, "s3://acme-dagbucket-state/"),
 		AstroURL: "https://api.astronomer.io/v1",
@@ -85,9 +86,14 @@ func TestEveryKeyOfTheFile(t *testing.T) {
 			KeepBundles:     3,
 			Status:          &status,
 			ImportErrors:    true,
-			Notify: []string{
-				"sns:arn:aws:sns:eu-west-1:123456789012:dags", "pubsub:projects/acme/topics/dags",
-				"webhook:https://hooks.acme.example/dags?key=1", "slack:env:SLACK_WEBHOOK_URL",
+			Notify: []Target{
+				{Kind: "sns", Address: "arn:aws:sns:eu-west-1:123456789012:dags", Events: usual},
+				{Kind: "pubsub", Address: "projects/acme/topics/dags", Events: usual},
+				{Kind: "webhook", Address: "https://hooks.acme.example/dags?key=1", Format: "json", Events: usual},
+				{Kind: "webhook", Reference: "env:SLACK_WEBHOOK_URL", Format: "slack", Events: usual},
+				{
+					Kind: "webhook", Reference: "aws-sm:hook#url", Secret: "env:HOOK_KEY", Format: "slack", Events: []string{"held", "failed", "deployed"},
+				},
 			},
 		}},
 	}, c)

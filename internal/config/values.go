@@ -195,35 +195,6 @@ func parseReference(s string) (string, error) {
 	return s, nil
 }
 
-var (
-	snsTopic    = regexp.MustCompile(`^arn:aws[a-z-]*:sns:[a-z0-9-]+:[0-9]{12}:[A-Za-z0-9_.-]+$`)
-	pubsubTopic = regexp.MustCompile(`^projects/[^/\s]+/topics/[^/\s]+$`)
-)
-
-// parseNotify accepts a target of notifications. Webhook addresses are secrets: none is shown.
-func parseNotify(s string) (string, error) {
-	scheme, rest, _ := strings.Cut(s, ":")
-	good, repair := false, ""
-	switch scheme {
-	case "sns":
-		good, repair = snsTopic.MatchString(rest), "write sns: and the topic's ARN, as in sns:arn:aws:sns:eu-west-1:123456789012:dags"
-	case "pubsub":
-		good, repair = pubsubTopic.MatchString(rest), "write pubsub:projects/PROJECT/topics/TOPIC"
-	case "webhook":
-		u, err := url.Parse(rest)
-		good, repair = err == nil && u.Scheme == "https" && u.Hostname() != "", "write webhook: and an https address"
-	case "slack":
-		_, err := parseReference(rest)
-		good, repair = err == nil, "write slack: and where the webhook's address is kept, as in slack:env:SLACK_WEBHOOK_URL"
-	default:
-		repair = "write sns:ARN, pubsub:projects/…/topics/…, webhook:https://… or slack:env:NAME"
-	}
-	if !good {
-		return "", errors.New("is not a target for notifications (its value is not shown): " + repair)
-	}
-	return s, nil
-}
-
 // parseAstroURL accepts https, or plain http where nobody else listens; it drops the slash at the end.
 func parseAstroURL(s string) (string, error) {
 	u, err := url.Parse(s)

@@ -198,7 +198,7 @@ func (d *demo) wire(ctx context.Context) error {
 		return err
 	}
 	d.service, err = service.New(ctx, cfg, service.Deps{
-		Buckets: buckets, Secrets: secret.Local(getenv), Version: d.Version, Log: d.Log, Share: d.cloud.share, Syntax: d.Syntax,
+		Buckets: buckets, Secrets: secret.Local(getenv), Version: d.Version, Log: d.Log, Share: d.cloud.share, Syntax: d.Syntax, Follow: 10 * time.Second,
 		// It is asked once for each run, however many invocations share that.
 		SummaryAttrs: func(r deployer.Result) []slog.Attr { d.show(ctx, r); return nil },
 	})

@@ -344,7 +344,9 @@ func TestAPendingDeployThatIsLiveIsNotDeployedAgain(t *testing.T) {
 	w.requireOutcome(deployer.Unchanged, w.sync())
 	require.Equal(t, []string{"version-1"}, w.astro.finalized)
 	require.Len(t, w.astro.deploys, 1)
-	require.Equal(t, "finished by a later run", w.record().Runs[0].Reason)
+	runs := w.record().Runs
+	require.Equal(t, "failed", runs[0].Outcome, "people can read of it")
+	require.Equal(t, "finished by a later run", runs[1].Reason)
 }
 
 func TestAFailedRunLeavesTheStateAsItWas(t *testing.T) {

@@ -5,6 +5,7 @@ import (
 	"context"
 	"fmt"
 	"io"
+	"math"
 	"slices"
 	"time"
 
@@ -103,11 +104,16 @@ func (x *run) recordDeployed(ctx context.Context) error {
 	rec.LiftHold(state.HeldBack)
 	rec.Config = x.configuration()
 	x.noteUnclean(&rec)
+	x.deployment.DesiredVersion = rec.Live.TarballVersion
+	x.dropImportErrors(&rec)
 	x.addRun(&rec, Deployed, x.reason())
+	x.announce(&rec, Deployed, nil)
+	x.claimPages(&rec, Deployed, nil)
 	if err := x.step("record", func() error { return x.swap(ctx, rec) }); err != nil {
 		return err
 	}
-	// A crash here leaves old bundles that the next deploy prunes.
+	// A crash here leaves old bundles that the next deploy prunes, and people untold: the next run tells them.
+	x.live = x.packed.files
 	x.reportRecord()
 	x.settled(Deployed)
 	done := x.result
@@ -126,10 +132,11 @@ func (x *run) recordUnchanged(ctx context.Context) error {
 		rec.Supersede(rec.Pending.TarballVersion)
 		rec.Pending = nil
 	}
-	replaced := ""
+	replaced, files := "", x.live
 	if rec.Live != nil && (rec.Live.Revision != x.view.revision || x.plan.made && rec.Live.Verdicts != x.verdictsOfPlan()) {
 		replaced = rec.Live.Manifest
-		if err := x.renewManifest(ctx, rec.Live); err != nil {
+		var err error
+		if files, err = x.renewManifest(ctx, rec.Live); err != nil {
 			return err
 		}
 	}
@@ -140,11 +147,15 @@ func (x *run) recordUnchanged(ctx context.Context) error {
 	rec.LiftHold(state.HeldBack)
 	rec.Config = x.configuration()
 	x.sweep(ctx, &rec)
+	x.askAirflow(ctx, &rec)
 	x.addRun(&rec, Unchanged, x.reason())
+	x.announce(&rec, Unchanged, nil)
+	x.claimPages(&rec, Unchanged, nil)
 	if err := x.step("record", func() error { return x.swapNaming(ctx, rec) }); err != nil {
 		return err
 	}
-	// A crash here leaves the manifest that was replaced; a later deploy prunes it.
+	// A crash here leaves the manifest that was replaced, for a later deploy to prune, and people untold: the next run tells them.
+	x.live = files
 	if replaced != "" && replaced != rec.Live.Run {
 		x.discardRun(ctx, replaced)
 	}
@@ -174,27 +185,29 @@ func (x *run) settled(o Outcome) {
 }
 
 // renewManifest lets the live deploy remember the versions and fates that this listing shows for the same contents.
-func (x *run) renewManifest(ctx context.Context, live *state.Deploy) error {
+func (x *run) renewManifest(ctx context.Context, live *state.Deploy) (files []state.File, err error) {
 	defer x.describe(live)
-	files := x.plan.lines()
+	files = x.plan.lines()
 	if x.packed != nil {
 		files = x.packed.files
 	}
 	if x.packed != nil && x.packed.stored { // the state had lost the bundle
 		live.Run, live.Manifest, live.BundleSize = x.id, x.id, x.packed.size
-		return nil
+		return files, nil
 	}
 	x.id, x.leftovers = x.NewRun(), true
 	live.Manifest = x.id
-	return x.Store.PutManifest(ctx, x.id, files)
+	return files, x.Store.PutManifest(ctx, x.id, files)
 	// A crash here leaves a manifest that nothing refers to; a later deploy prunes it.
 }
 
 // addRun appends this run to the record's history; runs of reconciles that found nothing take one line together.
 func (x *run) addRun(rec *state.Record, outcome Outcome, reason string) {
 	line := state.Run{Run: x.id, At: x.Clock.Now().UTC(), Outcome: string(outcome), Reason: reason}
+	line.Seconds, line.Steps = x.tookSince()
 	if rec.Live != nil {
 		line.DeployID, line.Digest, line.Files = rec.Live.DeployID, rec.Live.Digest, rec.Live.Files
+		line.Kept, line.LeftOut = rec.Live.Kept, rec.Live.LeftOut
 	}
 	if outcome == Deployed {
 		line.Added, line.Modified, line.Removed = len(x.plan.added), len(x.plan.modified), len(x.plan.removed)
@@ -203,6 +216,19 @@ func (x *run) addRun(rec *state.Record, outcome Outcome, reason string) {
 		rec.Runs = rec.Runs[:n-1]
 	}
 	rec.AddRun(line)
+}
+
+// tookSince is how long this look at the sources took, and its steps that took a hundredth of a second at least.
+func (x *run) tookSince() (seconds float64, steps map[string]float64) {
+	for _, name := range sortedKeys(x.result.Seconds) {
+		if took := x.result.Seconds[name] - x.stepsBefore[name]; took >= 0.01 {
+			if steps == nil {
+				steps = map[string]float64{}
+			}
+			steps[name] = math.Round(took*1000) / 1000
+		}
+	}
+	return math.Round(x.Clock.Now().Sub(x.looked).Seconds()*1000) / 1000, steps
 }
 
 // orphanAge is longer than any run that may still come to name its bundle: functions end after 15 minutes (Lambda) or 60 (Cloud Run).

@@ -116,7 +116,7 @@ func (x *run) lookForFailure(ctx context.Context) error {
 		x.retryFailed(d)
 	case (d == nil || d.Finished) && x.deployment.RunningVersion == x.deployment.DesiredVersion && x.deployment.Healthy:
 		x.record = x.record.Clone()
-		x.record.Live.Confirmed, x.record.Failed = true, nil // stored with the next outcome
+		x.record.SeenLive(x.Clock.Now().UTC()) // stored with the next outcome
 	}
 	return nil
 }

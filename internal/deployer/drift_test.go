@@ -305,7 +305,7 @@ func TestStatusTellsOfDrift(t *testing.T) {
 	w.foreign("theirs")
 	s, err := w.route.Status(context.Background())
 	require.NoError(t, err)
-	require.False(t, s.InSync)
+	require.False(t, s.Deployment.InSync)
 	require.Contains(t, s.Drift, "a DAG-only deploy from elsewhere (id of theirs)")
 	require.Contains(t, w.requireOutcome(deployer.Unchanged, w.route.Plan(context.Background())).Reason, "id of theirs")
 	require.Equal(t, "theirs", w.astro.desired)

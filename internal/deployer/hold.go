@@ -137,9 +137,14 @@ func (x *run) recordFate(ctx context.Context, outcome Outcome, why error) error 
 		rec.SetHold(state.Hold{Kind: state.HeldBack, Reason: why.Error(), At: x.Clock.Now().UTC()})
 	}
 	x.addRun(&rec, outcome, why.Error())
+	x.announce(&rec, outcome, why)
+	x.claimPages(&rec, outcome, why)
 	ctx, cancel := x.grace(ctx)
 	defer cancel()
-	_, err := x.Store.SwapRecord(ctx, rec, x.version)
+	version, err := x.Store.SwapRecord(ctx, rec, x.version)
+	if err == nil {
+		x.record, x.version, x.stored = rec, version, &rec
+	}
 	return err
-	// A crash here leaves nothing open.
+	// A crash here leaves people untold: the next run tells them.
 }

@@ -3,11 +3,9 @@ package deployer
 import (
 	"context"
 	"fmt"
-	"slices"
 	"time"
 
 	"github.com/dagbucket/dagbucket/internal/bucket"
-	"github.com/dagbucket/dagbucket/internal/state"
 )
 
 // Changes is the outcome of a plan that would deploy. Runs never end so.
@@ -62,52 +60,6 @@ func (x *run) preview(ctx context.Context) error {
 		x.result.Outcome = Changes
 	}
 	return nil
-}
-
-// Status is what is known about a route without looking at its sources.
-type Status struct {
-	Route          string        `json:"route"`
-	Deployment     string        `json:"deployment"` // its name
-	DesiredVersion string        `json:"desiredVersion"`
-	InSync         bool          `json:"inSync"` // Astro's desired version is the one deployed last
-	Live           *state.Deploy `json:"live"`
-	Pending        *state.Deploy `json:"pending"`
-	Listed         time.Time     `json:"listed,omitzero"` // the sources were last found to be live as of then
-	Holds          []state.Hold  `json:"holds"`           // why nothing is deployed: until they are lifted
-	Drift          string        `json:"drift"`           // what others did to the Deployment's DAGs; "" if nothing
-	Kept           []Note        `json:"kept"`
-	LeftOut        []Note        `json:"leftOut"`
-	Warnings       []Note        `json:"warnings"`
-	Runs           []state.Run   `json:"runs"` // newest last
-}
-
-// Status reads the record, the live manifest and the Deployment.
-func (r *Route) Status(ctx context.Context) (Status, error) {
-	x := r.newRun()
-	x.dry = true
-	record, _, err := r.Store.ReadRecord(ctx)
-	if err != nil {
-		return Status{}, err
-	}
-	heldBack := x.reconcile(ctx)
-	if heldBack != nil && !isHeld(heldBack) {
-		return Status{}, heldBack
-	}
-	s := Status{Route: r.Name, Deployment: x.deployment.Name, DesiredVersion: x.deployment.DesiredVersion, Live: x.record.Live,
-		Listed: x.record.Listed, Holds: x.record.Holds, Drift: x.drift, Runs: x.record.Runs}
-	if heldBack != nil { // such as a Deployment that hibernates: what the record says still holds
-		s.Holds = append(slices.Clone(s.Holds), state.Hold{Kind: state.HeldBack, Reason: heldBack.Error(), At: r.Clock.Now().UTC()})
-	}
-	if record.Target == x.record.Target {
-		s.Pending = record.Pending
-	}
-	if s.Live != nil {
-		s.InSync = s.Live.TarballVersion == s.DesiredVersion
-		x.reportLive(ctx)
-	}
-	done := x.result.finish(new(bucket.Requests))
-	s.Kept, s.LeftOut, s.Warnings = done.Kept, done.LeftOut, done.Warnings
-	return s, nil
 }
 
 const (

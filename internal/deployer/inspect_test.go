@@ -10,6 +10,7 @@ import (
 
 	"github.com/dagbucket/dagbucket/internal/bucket/membucket"
 	"github.com/dagbucket/dagbucket/internal/deployer"
+	"github.com/dagbucket/dagbucket/internal/state"
 )
 
 // readOnly lets nothing be written anywhere.
@@ -90,14 +91,14 @@ func TestStatus(t *testing.T) {
 	w.requireOutcome(deployer.Deployed, w.sync())
 	s, err = w.route.Status(context.Background())
 	require.NoError(t, err)
-	require.True(t, s.InSync)
+	require.True(t, s.Deployment.InSync)
 	require.Equal(t, 1, s.Live.Files)
-	require.Equal(t, "excluded", s.LeftOut[0].Reason)
+	require.Equal(t, "excluded", s.In(state.LeftOut)[0].Reason)
 	require.Len(t, s.Runs, 1)
 	w.astro.desired = "somebody's"
 	s, err = w.route.Status(context.Background())
 	require.NoError(t, err)
-	require.False(t, s.InSync)
+	require.False(t, s.Deployment.InSync)
 }
 
 func TestForeignDeploysStayUntilTheBucketChanges(t *testing.T) {

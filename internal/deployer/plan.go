@@ -101,7 +101,7 @@ type planner struct {
 	*run
 	live     map[string]state.File
 	pins     map[string]*state.File // lines that a rollback made, by path
-	approved map[string]string // paths that a person let go, with their sources
+	approved map[string]string      // paths that a person let go, with their sources
 	// verdictsHold lets files that an earlier run found broken be kept, or left out, without being read.
 	verdictsHold bool
 	plan         plan

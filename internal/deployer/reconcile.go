@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"maps"
 	"slices"
 	"strings"
 
@@ -18,7 +19,7 @@ const recentDeploys = 200
 // reconcile is step 3: it reads the record, then the Deployment, and settles what an earlier run left open. The record is
 // read before anything is listed; that is what makes its compare-and-swap a fence against older views.
 func (x *run) reconcile(ctx context.Context) error {
-	x.id, x.looked = x.NewRun(), x.Clock.Now()
+	x.id, x.looked, x.stepsBefore = x.NewRun(), x.Clock.Now(), maps.Clone(x.result.Seconds)
 	err := x.step("record", func() (err error) {
 		x.record, x.version, err = x.Store.ReadRecord(ctx)
 		return err

@@ -100,10 +100,7 @@ func (x *run) rollBack(ctx context.Context) error {
 	if err := x.pack(ctx); err != nil {
 		return x.rollbackError(err)
 	}
-	if err := x.deploy(ctx); err != nil { // step 9
-		return err
-	}
-	if err := x.recordDeployed(ctx); err != nil { // step 10
+	if err := x.deployAndTell(ctx); err != nil { // steps 9 and 10
 		return err
 	}
 	x.rollback = nil // the manifest of what is live remembers it from here on

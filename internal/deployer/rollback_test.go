@@ -145,9 +145,11 @@ func TestWhatCannotBeRolledBack(t *testing.T) {
 		to     string
 		says   []string
 	}{
-		"no such run":        {nil, "run-9", []string{`no bundle of a run or deploy "run-9"`, "there is "}},
-		"several":            {nil, "run-", []string{"the beginning of several runs"}},
-		"bundle pruned":      {func(w *world, runs []string) { w.states.Delete(context.Background(), "prod/bundles/"+runs[0]+".tar.gz", "") }, "", nil},
+		"no such run": {nil, "run-9", []string{`no bundle of a run or deploy "run-9"`, "there is "}},
+		"several":     {nil, "run-", []string{"the beginning of several runs"}},
+		"bundle pruned": {func(w *world, runs []string) {
+			w.states.Delete(context.Background(), "prod/bundles/"+runs[0]+".tar.gz", "")
+		}, "", nil},
 		"all bundles pruned": {dropBundles, "", []string{"nothing to roll back to", "the state holds no bundle"}},
 		"what is live":       {nil, "deploy-3", []string{"what is live is what run"}},
 		"damaged": {func(w *world, runs []string) {

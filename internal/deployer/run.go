@@ -1,7 +1,6 @@
 package deployer
 
 import (
-	"cmp"
 	"context"
 	"errors"
 	"fmt"
@@ -34,21 +33,22 @@ type run struct {
 	unclean bool   // a run before this one failed or died, and may have left things in the state
 
 	// Step 3
-	looked     time.Time // when it began, by the local clock
-	record     state.Record
-	stored     *state.Record // as it is in the state; nil if that could not be read
-	version    state.Version // of the record as read or last written
-	deployment Deployment
-	live       []state.File   // lines of the live manifest; nil if unknown
-	liveKnown  bool           // live describes what is live at Astro
-	foreign    bool           // DAGs are live that are not ours
-	replaces   string         // the tarball version of live DAGs that a person must approve to be replaced
-	redeploy   bool           // what is live must be replaced even by the same contents
-	drift      string         // for people: what is live is not what we put there
-	answers    string         // the foreign deploy that the redeploy answers
-	failed     *state.Failure // set if the redeploy answers a deploy of ours that failed
-	refused    refusal
-	bundleGone bool // the live bundle is missing or damaged in the state
+	looked      time.Time          // when it began, by the local clock
+	stepsBefore map[string]float64 // seconds by step, when it began
+	record      state.Record
+	stored      *state.Record // as it is in the state; nil if that could not be read
+	version     state.Version // of the record as read or last written
+	deployment  Deployment
+	live        []state.File   // lines of the live manifest; nil if unknown
+	liveKnown   bool           // live describes what is live at Astro
+	foreign     bool           // DAGs are live that are not ours
+	replaces    string         // the tarball version of live DAGs that a person must approve to be replaced
+	redeploy    bool           // what is live must be replaced even by the same contents
+	drift       string         // for people: what is live is not what we put there
+	answers     string         // the foreign deploy that the redeploy answers
+	failed      *state.Failure // set if the redeploy answers a deploy of ours that failed
+	refused     refusal
+	bundleGone  bool // the live bundle is missing or damaged in the state
 
 	// Step 4
 	view    view
@@ -61,6 +61,7 @@ type run struct {
 	packed    *packed
 	deployed  *Result   // of the last deploy of this run
 	graceEnd  time.Time // of cleaning up after the run's time was over
+	mustShow  bool      // this run is to write the status pages
 	orphans   []string  // named in swaps that were overtaken: the record names them, or nobody does
 	leftovers bool      // the state holds this run's bundle or manifest, and the record does not name them yet
 }
@@ -135,7 +136,11 @@ func (x *run) workUnderLease(ctx context.Context) error {
 		stop := x.renewLease(ctx)
 		err := x.attempt(ctx)
 		if isHeld(err) {
-			err = cmp.Or(x.recordFate(ctx, Held, err), err)
+			if failed := x.recordFate(ctx, Held, err); failed != nil {
+				err = failed
+			} else {
+				x.tell(ctx, Held, err)
+			}
 		}
 		stop()
 		if !errors.Is(err, state.ErrOvertaken) {
@@ -158,21 +163,61 @@ func (x *run) attempt(ctx context.Context) error {
 		return x.rollBack(ctx)
 	}
 	if err := x.checkPaused(); err != nil {
+		x.lookWhilePaused(ctx)
 		return err
 	}
 	if err := x.collectUntilStill(ctx); err != nil { // steps 4 to 8
 		return err
 	}
 	if x.packed == nil || x.packed.same {
-		return x.recordUnchanged(ctx) // end of step 8
+		if err := x.recordUnchanged(ctx); err != nil { // end of step 8
+			return err
+		}
+		x.tell(ctx, Unchanged, nil)
+		return nil
 	}
 	if err := x.checkRefused(); err != nil {
 		return err
 	}
-	if err := x.deploy(ctx); err != nil { // step 9
+	return x.deployAndTell(ctx)
+}
+
+// deployAndTell is steps 9 and 10.
+func (x *run) deployAndTell(ctx context.Context) error {
+	if err := x.deploy(ctx); err != nil {
 		return err
 	}
-	return x.recordDeployed(ctx) // step 10
+	if err := x.recordDeployed(ctx); err != nil {
+		return err
+	}
+	x.tell(ctx, Deployed, nil)
+	x.follow(ctx)
+	return nil
+}
+
+// tell is the end of step 10: people read of an outcome that the record holds.
+func (x *run) tell(ctx context.Context, outcome Outcome, why error) {
+	x.result.NotLiveAge = x.notLiveAge(ctx, outcome)
+	x.writePages(ctx, outcome, why)
+	x.sendNotices(ctx)
+}
+
+// lookWhilePaused finds out what waits, for people to read. Not finding out fails nothing.
+func (x *run) lookWhilePaused(ctx context.Context) {
+	if x.Pages == nil {
+		return
+	}
+	v, err := x.list(ctx)
+	if err == nil {
+		err = x.readLive(ctx)
+	}
+	if err == nil {
+		x.view = *v
+		err = x.makePlan(ctx)
+	}
+	if err != nil && !isHeld(err) {
+		x.Log.Warn("cannot tell what waits while nothing may be deployed", "route", x.Name, "error", err)
+	}
 }
 
 // collectUntilStill goes back to listing as long as the bucket moves under the fetch.
@@ -318,12 +363,20 @@ func (x *run) fail(ctx context.Context, err error) {
 	if x.dry || x.result.Outcome != Failed || errors.As(err, &refused) {
 		return
 	}
-	if !x.result.Retryable && x.stored != nil {
-		if err := x.recordFate(ctx, Failed, err); err != nil {
-			x.Log.Info("could not note the outcome in the record", "route", x.Name, "error", err)
-		}
+	x.abandonLease(ctx) // before anything else: the bell matters most
+	if x.stored == nil {
+		return
 	}
-	x.abandonLease(ctx)
+	if fateErr := x.recordFate(ctx, Failed, err); fateErr != nil {
+		x.Log.Info("could not note the outcome in the record", "route", x.Name, "error", fateErr)
+		return
+	}
+	if ctx.Err() != nil {
+		var cancel context.CancelFunc
+		ctx, cancel = x.grace(ctx)
+		defer cancel()
+	}
+	x.tell(ctx, Failed, err)
 }
 
 func (r Result) finish(q *bucket.Requests) Result {

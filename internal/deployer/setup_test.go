@@ -296,3 +296,13 @@ func (w *world) overwrite(key string, change func([]byte) []byte) {
 	_, err = w.states.Put(context.Background(), key, bytes.NewReader(change(content)), bucket.Always)
 	require.NoError(w.t, err)
 }
+
+// notesIn is what a status says of the files of a state.
+func notesIn(s state.Status, fate string) []deployer.Note {
+	var notes []deployer.Note
+	for _, f := range s.In(fate) {
+		notes = append(notes, deployer.Note{Path: f.Path, Key: f.Key, Reason: f.Reason, Line: f.Line, Column: f.Column, Message: f.Message,
+			Excerpt: f.Excerpt})
+	}
+	return notes
+}

@@ -45,6 +45,13 @@ func (l *Lane) Run(ctx context.Context, end time.Time, events []time.Time) (Resu
 	}
 }
 
+// Wanted reports whether somebody waits for the next run.
+func (l *Lane) Wanted() bool {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	return len(l.waiting) > 0
+}
+
 func (l *Lane) join(end time.Time, events []time.Time) <-chan Result {
 	l.mu.Lock()
 	defer l.mu.Unlock()

@@ -1,4 +1,4 @@
-// Package gcpwire makes the Google clients of an entry point: Cloud Storage buckets, local directories, and secrets.
+// Package gcpwire makes the Google clients of an entry point: Cloud Storage buckets, local directories, secrets, and topics of Pub/Sub.
 package gcpwire
 
 import (
@@ -12,6 +12,8 @@ import (
 	"github.com/dagbucket/dagbucket/internal/bucket"
 	"github.com/dagbucket/dagbucket/internal/bucket/dirbucket"
 	"github.com/dagbucket/dagbucket/internal/bucket/gcsbucket"
+	"github.com/dagbucket/dagbucket/internal/notify"
+	"github.com/dagbucket/dagbucket/internal/notify/pubsubnotify"
 	"github.com/dagbucket/dagbucket/internal/secret"
 	"github.com/dagbucket/dagbucket/internal/secret/gcpsecret"
 )
@@ -58,6 +60,11 @@ func (c *Clients) Buckets() bucket.Openers {
 // Secrets resolves references to the environment, to files and to Secret Manager.
 func (c *Clients) Secrets() secret.Resolver {
 	return secret.Local(c.env).With(gcpsecret.Sources())
+}
+
+// Topics publishes notices to topics of Pub/Sub, or of the emulator that PUBSUB_EMULATOR_HOST names.
+func (c *Clients) Topics() notify.Clouds {
+	return notify.Clouds{"pubsub": pubsubnotify.New(pubsubnotify.Options{Emulator: c.env("PUBSUB_EMULATOR_HOST")})}
 }
 
 // payer is the project that pays for requests to requester-pays buckets: the one that is set, or the function's own.

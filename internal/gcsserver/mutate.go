@@ -3,6 +3,7 @@ package gcsserver
 import (
 	"encoding/json"
 	"net/http"
+	"strconv"
 	"strings"
 	"time"
 )
@@ -11,6 +12,7 @@ import (
 type mutation struct {
 	name              // of the object
 	sources    []name // other objects that the fake needs for it; they must exist
+	generation int64  // that the only source must have, or 0
 	conditions conditions
 	mustExist  bool // else the answer is 404
 	metadata   bool // only that is changed, so that it counts for no WriteInterval
@@ -74,7 +76,8 @@ func (s *Server) allowed(m mutation, before *object) error {
 		return errNoBucket
 	}
 	for _, n := range m.sources {
-		if s.shelf.get(n) == nil {
+		source := s.shelf.get(n)
+		if source == nil || m.generation != 0 && m.generation != source.generation {
 			return noObject(n, jsonAPI)
 		}
 	}
@@ -114,6 +117,9 @@ func (s *Server) changeObject(w http.ResponseWriter, r *http.Request, t target) 
 		destination, ok := rewriteTarget(rest)
 		if query := r.URL.Query(); !ok || query.Has("ifSourceGenerationMatch") || query.Has("ifSourceGenerationNotMatch") {
 			return errNotSupported
+		}
+		if m.generation, err = takeSourceGeneration(r); err != nil {
+			return err
 		}
 		m.sources, m.name, m.mustExist, m.path = []name{t.name}, destination, false, m.path+"/"+t.action
 	case action == "compose":
@@ -165,6 +171,22 @@ type rewritten struct {
 func rewriteTarget(path string) (name, bool) {
 	bucket, key, ok := strings.Cut(strings.TrimPrefix(path, "b/"), "/o/")
 	return name{unescaped(bucket), unescaped(key)}, ok
+}
+
+// takeSourceGeneration takes the generation that must be copied out of a request, since the fake has its own; 0 is any.
+func takeSourceGeneration(r *http.Request) (int64, error) {
+	query := r.URL.Query()
+	asked := query.Get("sourceGeneration")
+	if asked == "" {
+		return 0, nil
+	}
+	generation, err := strconv.ParseInt(asked, 10, 64)
+	if err != nil {
+		return 0, invalid("Invalid value for sourceGeneration: %q", asked)
+	}
+	query.Del("sourceGeneration")
+	r.URL.RawQuery = query.Encode()
+	return generation, nil
 }
 
 func composeSources(bucket string, body []byte) []name {

@@ -7,6 +7,8 @@ import (
 	"errors"
 	"fmt"
 	"log/slog"
+	"maps"
+	"slices"
 	"strings"
 	"time"
 
@@ -69,29 +71,35 @@ func directError(batch event.Batch, report service.Report) error {
 }
 
 // Metrics makes the summary line of a run an embedded-metric-format line as well: CloudWatch reads metrics off the log. Since each
-// metric of each set of dimensions is paid for, only one is kept per route: the alarm for a route that no longer succeeds. function is the
-// function's name.
+// metric of each set of dimensions is paid for, for each hour in which it has a value, only one is kept per route, the alarm for a route that
+// no longer succeeds, and what did not happen has none. function is the function's name.
 func Metrics(function string) func(deployer.Result) []slog.Attr {
 	return func(r deployer.Result) []slog.Attr { return metrics(function, r) }
 }
 
-func metrics(function string, r deployer.Result) []slog.Attr {
-	type metric struct {
-		Name string
+// The members of the format are those of its specification: "Specification: Embedded metric format" in the CloudWatch user guide.
+type (
+	metric struct {
+		Name string // of a member of the line
 		Unit string
 	}
-	type directive struct {
+	directive struct {
 		Namespace  string
 		Dimensions [][]string
 		Metrics    []metric
 	}
-	type metadata struct {
+	metadata struct {
 		Timestamp         int64 // milliseconds
 		CloudWatchMetrics []directive
 	}
-	perFunction := []metric{{"seconds", "Seconds"}, {"kept", "Count"}, {"leftOut", "Count"}}
+)
+
+var outcomes = []deployer.Outcome{deployer.Deployed, deployer.Unchanged, deployer.Covered, deployer.Held, deployer.Busy, deployer.Failed}
+
+func metrics(function string, r deployer.Result) []slog.Attr {
 	var attrs []slog.Attr
-	for _, o := range []deployer.Outcome{deployer.Deployed, deployer.Unchanged, deployer.Covered, deployer.Held, deployer.Busy, deployer.Failed} {
+	perFunction := ofRun(r)
+	for _, o := range outcomes {
 		attrs = append(attrs, slog.Int(string(o), count(r.Outcome == o)))
 		perFunction = append(perFunction, metric{string(o), "Count"})
 	}
@@ -103,6 +111,26 @@ func metrics(function string, r deployer.Result) []slog.Attr {
 		slog.Int("succeeded", count(r.Outcome == deployer.Deployed || r.Outcome == deployer.Unchanged)),
 		slog.String("function", function),
 		slog.Any("_aws", metadata{time.Now().UnixMilli(), directives}))
+}
+
+// ofRun are the metrics among the fields of service.Summary.
+func ofRun(r deployer.Result) []metric {
+	found := []metric{{"seconds", "Seconds"}, {"kept", "Count"}, {"leftOut", "Count"}}
+	if r.Outcome != deployer.Covered && r.Outcome != deployer.Busy && r.Route != "" { // else nobody looked
+		found = append(found, metric{"notLiveAge", "Seconds"})
+	}
+	if r.Files > 0 {
+		found = append(found, metric{"files", "Count"}, metric{"bytes", "Bytes"})
+	}
+	for _, step := range slices.Sorted(maps.Keys(r.Seconds)) {
+		found = append(found, metric{service.StepField(step), "Seconds"})
+	}
+	for _, kind := range slices.Sorted(maps.Keys(r.Requests)) {
+		if r.Requests[kind] > 0 {
+			found = append(found, metric{service.RequestField(kind), "Count"})
+		}
+	}
+	return found
 }
 
 func count(is bool) int {

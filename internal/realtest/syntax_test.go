@@ -12,6 +12,7 @@ import (
 	"github.com/dagbucket/dagbucket/internal/astro/astrotest"
 	"github.com/dagbucket/dagbucket/internal/deployer"
 	"github.com/dagbucket/dagbucket/internal/realtest"
+	"github.com/dagbucket/dagbucket/internal/state"
 )
 
 // TestABrokenFileStopsNobody follows a broken edit through the real binary, as its author and the others would.
@@ -39,10 +40,10 @@ func TestABrokenFileStopsNobody(t *testing.T) {
 	status := f.command("status")
 	require.Contains(t, status, "kept dags/mine.py:1:10 (syntax): Expected a parameter or the end of the parameter list\n      def mine(:\n               ^\n")
 	require.Contains(t, status, "left out dags/new.py:1:1 (syntax): ")
-	var told deployer.Status
+	var told state.Status
 	require.NoError(t, json.Unmarshal([]byte(f.command("status", "--json")), &told))
-	require.Equal(t, r.Kept, told.Kept)
-	require.Equal(t, r.LeftOut, told.LeftOut)
+	require.Equal(t, r.Kept[0].Excerpt, told.In(state.Kept)[0].Excerpt)
+	require.Equal(t, r.LeftOut[0].Message, told.In(state.LeftOut)[0].Message)
 
 	// The repairs go live.
 	f.put("dags/mine.py", "mine = 3\n")

@@ -10,6 +10,7 @@ import (
 	"fmt"
 	"io"
 	"net/http"
+	"net/url"
 	"strconv"
 	"strings"
 	"sync"
@@ -145,6 +146,9 @@ func (s *Server) changeLocked(r *http.Request, body []byte) (*recorder, []Change
 
 // checkPreconditions checks If-Match and If-None-Match as S3 does: a missing object is 404 for If-Match, not 412.
 func (s *Server) checkPreconditions(r *http.Request) error {
+	if err := s.checkCopySource(r); err != nil {
+		return err
+	}
 	bucket, key := target(r)
 	match, noneMatch := r.Header.Get("If-Match"), r.Header.Get("If-None-Match")
 	if match == "" && noneMatch == "" {
@@ -163,6 +167,29 @@ func (s *Server) checkPreconditions(r *http.Request) error {
 	// They hold, and nothing can change until the request is done; gofakes3 need not look again.
 	r.Header.Del("If-Match")
 	r.Header.Del("If-None-Match")
+	return nil
+}
+
+// checkCopySource checks the condition of a copy on what is copied.
+func (s *Server) checkCopySource(r *http.Request) error {
+	wanted := r.Header.Get("X-Amz-Copy-Source-If-Match")
+	if wanted == "" {
+		return nil
+	}
+	bucket, key, _ := strings.Cut(strings.TrimPrefix(r.Header.Get("X-Amz-Copy-Source"), "/"), "/")
+	key, err := url.PathUnescape(key)
+	source := s.store.head(bucket, key)
+	switch {
+	case err != nil:
+		return gofakes3.ErrInvalidArgument
+	case !s.store.has(bucket):
+		return gofakes3.BucketNotFound(bucket)
+	case !source.exists:
+		return gofakes3.KeyNotFound(key)
+	case strings.Trim(wanted, `"`) != strings.Trim(source.etag, `"`):
+		return gofakes3.ErrPreconditionFailed
+	}
+	r.Header.Del("X-Amz-Copy-Source-If-Match")
 	return nil
 }
 

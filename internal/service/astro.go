@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"io"
+	"net/url"
 
 	"github.com/dagbucket/dagbucket/internal/astro"
 	"github.com/dagbucket/dagbucket/internal/deployer"
@@ -28,10 +29,18 @@ func (a astroAdapter) Deployment(ctx context.Context) (deployer.Deployment, erro
 		return deployer.Deployment{}, asHeld(err)
 	}
 	return deployer.Deployment{
-		Organization: organization, Name: d.Name, DesiredVersion: d.DesiredDAGTarballVersion, RunningVersion: d.DAGTarballVersion,
+		Organization: organization, Name: d.Name, URL: pageOf(d), DesiredVersion: d.DesiredDAGTarballVersion, RunningVersion: d.DAGTarballVersion,
 		Healthy: d.Status == "HEALTHY", Hybrid: d.Type == "HYBRID",
 		Python: pythonOf(d.RuntimeVersion), Ignores: ignoresOf(d.RuntimeVersion, d.IgnoreFileSyntax),
 	}, nil
+}
+
+// pageOf is a Deployment's page in Astro; "" if its Workspace is not known.
+func pageOf(d astro.Deployment) string {
+	if d.WorkspaceID == "" {
+		return ""
+	}
+	return "https://cloud.astronomer.io/" + url.PathEscape(d.WorkspaceID) + "/deployments/" + url.PathEscape(d.ID)
 }
 
 func (a astroAdapter) Deploys(ctx context.Context, limit int) ([]deployer.Deploy, error) {

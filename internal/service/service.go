@@ -18,6 +18,7 @@ import (
 	"github.com/dagbucket/dagbucket/internal/config"
 	"github.com/dagbucket/dagbucket/internal/deployer"
 	"github.com/dagbucket/dagbucket/internal/event"
+	"github.com/dagbucket/dagbucket/internal/notify"
 	"github.com/dagbucket/dagbucket/internal/pysyntax"
 	"github.com/dagbucket/dagbucket/internal/secret"
 	"github.com/dagbucket/dagbucket/internal/state"
@@ -26,16 +27,22 @@ import (
 // routesAtOnce bounds the runs side by side, of an invocation or of a process that shares them: each may need the memory of one run.
 const routesAtOnce = 2
 
+// FollowTime is how long a function's run waits for Astro to run what it deployed: Astro mostly takes less than a minute.
+const FollowTime = time.Minute
+
 // Deps is what a Service needs of its surroundings.
 type Deps struct {
 	Buckets bucket.Openers
 	Secrets secret.Resolver
-	Version string // of dagbucket
+	Topics  notify.Clouds // that people are told through
+	Version string        // of dagbucket
 	Log     *slog.Logger
 	Syntax  *pysyntax.Checker // of Python files; nil: none is checked
 	// SummaryAttrs, if set, adds attributes to the one line that is logged for each run.
 	SummaryAttrs func(deployer.Result) []slog.Attr
 	Progress     func(deployer.Progress) // optional
+	// Follow is how long a run that deployed waits for Astro to run it, if there are few routes; 0: a later run finds out.
+	Follow time.Duration
 	// Share lets concurrent calls of Handle share runs, one at a time for each route: for a process that serves many requests at once.
 	Share bool
 }
@@ -59,9 +66,11 @@ func New(ctx context.Context, cfg *config.Config, deps Deps) (*Service, error) {
 		}
 		s.routes = append(s.routes, route)
 		if deps.Share {
-			s.lanes = append(s.lanes, deployer.NewLane(route.Clock, slots, func(ctx context.Context, events []time.Time) deployer.Result {
+			lane := deployer.NewLane(route.Clock, slots, func(ctx context.Context, events []time.Time) deployer.Result {
 				return s.Sync(ctx, route, events)
-			}))
+			})
+			route.Wanted = lane.Wanted
+			s.lanes = append(s.lanes, lane)
 		}
 	}
 	return s, nil
@@ -94,7 +103,18 @@ func (s *Service) wire(ctx context.Context, r config.Route) (*deployer.Route, er
 	if s.deps.Syntax != nil {
 		route.Syntax = s.deps.Syntax
 	}
-	s.warnOfMissing(r)
+	if r.ImportErrors {
+		route.Airflow = Airflow(client)
+	}
+	if route.Pages, err = s.pages(ctx, route.Store, r); err != nil {
+		return nil, fmt.Errorf("status %s: %w", r.Status, err)
+	}
+	if len(s.config.Routes) <= routesAtOnce { // or runs that wait for Astro would be in the way of others
+		route.Follow = s.deps.Follow
+	}
+	if route.Notifier, err = s.notifier(r); err != nil {
+		return nil, fmt.Errorf("notify: %w", err)
+	}
 	for _, src := range r.Sources {
 		b, err := s.deps.Buckets.Open(ctx, src.URL)
 		if err != nil {
@@ -103,15 +123,6 @@ func (s *Service) wire(ctx context.Context, r config.Route) (*deployer.Route, er
 		route.Sources = append(route.Sources, deployer.Source{URL: src.URL.String(), Bucket: b, Prefix: src.URL.Prefix, Mount: src.Mount, Syntax: src.Syntax})
 	}
 	return route, nil
-}
-
-// warnOfMissing tells of settings that this version reads and does not act on yet.
-func (s *Service) warnOfMissing(r config.Route) {
-	for setting, set := range map[string]bool{"status": r.Status != nil, "notify": len(r.Notify) > 0, "import_errors": r.ImportErrors} {
-		if set {
-			s.deps.Log.Warn("this version has no effect for a setting", "route", r.Name, "setting", setting)
-		}
-	}
 }
 
 // NewRun names a run by time and chance, such as "20261123T041106Z-9f86d081".
@@ -153,6 +164,16 @@ func (s *Service) Sync(ctx context.Context, r *deployer.Route, events []time.Tim
 	return result
 }
 
+// Rollback goes back to what an earlier run of a route deployed, as deployer.Route.Rollback does, and logs its summary line.
+func (s *Service) Rollback(ctx context.Context, r *deployer.Route, to string, paths []string, dry bool) deployer.Result {
+	start := time.Now()
+	result := r.Rollback(ctx, to, paths, dry)
+	if !dry {
+		s.logSummary(result, time.Since(start))
+	}
+	return result
+}
+
 func (s *Service) logSummary(r deployer.Result, took time.Duration) {
 	attrs := Summary(r, took)
 	if s.deps.SummaryAttrs != nil {
@@ -173,12 +194,14 @@ const SummaryMessage = "run"
 
 // Summary is what that line says.
 func Summary(r deployer.Result, took time.Duration) []slog.Attr {
-	return []slog.Attr{
+	line := []slog.Attr{
 		slog.String("route", r.Route), slog.String("outcome", string(r.Outcome)), slog.String("reason", r.Reason),
 		slog.String("deployId", r.DeployID), slog.String("digest", r.Digest), slog.Int("files", r.Files), slog.Int64("bytes", r.Bytes),
 		slog.Int("added", len(r.Added)), slog.Int("modified", len(r.Modified)), slog.Int("removed", len(r.Removed)),
-		slog.Int("kept", len(r.Kept)), slog.Int("leftOut", len(r.LeftOut)), slog.Int("warnings", len(r.Warnings)), slog.Float64("seconds", took.Seconds()),
+		slog.Int("kept", len(r.Kept)), slog.Int("leftOut", len(r.LeftOut)), slog.Int("warnings", len(r.Warnings)),
+		slog.Float64("notLiveAge", r.NotLiveAge), slog.Float64("seconds", took.Seconds()),
 	}
+	return append(append(line, stepFields(r)...), requestFields(r)...)
 }
 
 // Report is what became of a batch.

@@ -256,6 +256,16 @@ func (r *Record) answer(deploy string) {
 	r.Answered = r.Answered[max(0, len(r.Answered)-answeredLimit):]
 }
 
+// SeenLive notes that Astro was seen to run the live deploy, at a time by the local clock.
+func (r *Record) SeenLive(at time.Time) {
+	r.Live.Confirmed, r.Live.LiveAt, r.Failed = true, at, nil
+	for i := range r.Runs {
+		if run := &r.Runs[i]; run.DeployID == r.Live.DeployID && run.Run == r.Live.Run && !r.Live.At.IsZero() {
+			run.LiveAfter = max(at.Sub(r.Live.At).Round(time.Millisecond).Seconds(), 0)
+		}
+	}
+}
+
 // Hold returns the hold of a kind, or nil.
 func (r Record) Hold(kind string) *Hold {
 	for i := range r.Holds {
@@ -268,7 +278,7 @@ func (r Record) Hold(kind string) *Hold {
 
 // SetHold puts a hold in place of the one of its kind, whose beginning stays.
 func (r *Record) SetHold(h Hold) {
-	h.Reason = cutReason(h.Reason)
+	h.Reason = CutReason(h.Reason)
 	if old := r.Hold(h.Kind); old != nil {
 		h.At = old.At
 	}
@@ -279,7 +289,8 @@ func (r *Record) SetHold(h Hold) {
 // reasonLimit is in bytes: whatever a run has to say, the record must stay small enough to be read.
 const reasonLimit = 4 << 10
 
-func cutReason(reason string) string {
+// CutReason cuts a text to what a record may hold of it.
+func CutReason(reason string) string {
 	if len(reason) <= reasonLimit {
 		return reason
 	}
@@ -293,7 +304,7 @@ func (r *Record) LiftHold(kind string) {
 
 // AddRun appends to Runs and forgets what is too old.
 func (r *Record) AddRun(run Run) {
-	run.Reason = cutReason(run.Reason)
+	run.Reason = CutReason(run.Reason)
 	r.Runs = append(r.Runs, run)
 	if over := len(r.Runs) - runsKept; over > 0 {
 		r.Runs = slices.Delete(r.Runs, 0, over)

@@ -44,6 +44,17 @@ const (
 	StatusLive      = "live"      // the Deployment runs what the sources hold
 )
 
+// In returns the files of a state. Of Live it returns those that there is something to say of.
+func (s *Status) In(fate string) []StatusFile {
+	var files []StatusFile
+	for i := range s.Files {
+		if f := &s.Files[i]; f.State == fate && (fate != Live || f.Reason != "" || f.ImportError != "") {
+			files = append(files, *f)
+		}
+	}
+	return files
+}
+
 // StatusDeployment is the Astro Deployment of a route.
 type StatusDeployment struct {
 	ID             string `json:"id"`

@@ -319,7 +319,15 @@ run "alarms" {
   }
 
   assert {
-    condition     = length(jsondecode(aws_cloudwatch_dashboard.this[0].dashboard_body).widgets) == 7
+    condition     = length(jsondecode(aws_cloudwatch_dashboard.this[0].dashboard_body).widgets) == 11
     error_message = "The dashboard lacks something."
+  }
+
+  assert {
+    condition = (
+      length(distinct([for w in jsondecode(aws_cloudwatch_dashboard.this[0].dashboard_body).widgets : "${w.x} ${w.y}"])) == 11 &&
+      [for w in jsondecode(aws_cloudwatch_dashboard.this[0].dashboard_body).widgets : w.y if w.type == "log"] == [24]
+    )
+    error_message = "Two widgets of the dashboard lie over each other."
   }
 }

@@ -31,7 +31,7 @@ run "statements" {
       { Sid = "ReadConfiguration", Effect = "Allow", Action = "s3:GetObject", Resource = "arn:aws:s3:::dagbucket-state-123456789012-eu-west-1/dagbucket.yaml" },
       { Sid = "TakeEvents", Effect = "Allow", Action = ["sqs:DeleteMessage", "sqs:GetQueueAttributes", "sqs:ReceiveMessage"], Resource = "arn:aws:sqs:eu-west-1:123456789012:dagbucket" },
       { Sid = "WriteLogs", Effect = "Allow", Action = ["logs:CreateLogStream", "logs:PutLogEvents"], Resource = "arn:aws:logs:eu-west-1:123456789012:log-group:/aws/lambda/dagbucket:*" },
-      { Sid = "ReadTokens", Effect = "Allow", Action = "secretsmanager:GetSecretValue", Resource = ["arn:aws:secretsmanager:eu-west-1:123456789012:secret:dagbucket/astro-api-token-20261125103439000000000001-AbCdEf"] },
+      { Sid = "ReadSecrets", Effect = "Allow", Action = "secretsmanager:GetSecretValue", Resource = ["arn:aws:secretsmanager:eu-west-1:123456789012:secret:dagbucket/astro-api-token-20261125103439000000000001-AbCdEf"] },
     ]
     error_message = "The role may do more or less than the code does."
   }
@@ -49,6 +49,60 @@ run "statements" {
   assert {
     condition     = keys(aws_cloudwatch_event_rule.objects) == ["acme-dags/1", "acme-dev/1", "ml-team/1"] && jsondecode(aws_cloudwatch_event_rule.objects["acme-dags/1"].event_pattern).detail.object.key == [{ prefix = "dags/" }]
     error_message = "A prefix inside another one brings events twice."
+  }
+}
+
+run "notify_and_status" {
+  command = plan
+
+  variables {
+    notify_kms_key_arns = ["arn:aws:kms:eu-central-1:123456789012:key/1", "arn:aws:kms:eu-west-1:123456789012:key/2"]
+    status_kms_key_arns = ["arn:aws:kms:eu-west-1:123456789012:key/3"]
+    token_kms_key_arns  = ["arn:aws:kms:eu-west-1:123456789012:key/4"]
+    buckets             = { acme-pages = { create = true, kms_key_arn = "arn:aws:kms:eu-west-1:123456789012:key/5" }, acme-dev = { kms_key_arn = "arn:aws:kms:eu-west-1:123456789012:key/6" } }
+    routes = [
+      {
+        name = "prod", sources = [{ url = "s3://acme-dags/dags/" }], deployment = "d1", status = "s3://acme-pages/prod/", import_errors = true
+        notify = [
+          "sns:arn:aws:sns:eu-central-1:123456789012:dags",
+          "webhook:https://hooks.example.com/x",
+          "webhook:aws-sm:arn:aws:secretsmanager:eu-west-1:123456789012:secret:hook-AbCdEf#url",
+          jsonencode({ to = "webhook:https://hooks.example.com/y", secret = "aws-sm:arn:aws:secretsmanager:eu-west-1:123456789012:secret:hook-AbCdEf#key" }),
+        ]
+      },
+      {
+        name   = "dev", sources = [{ url = "s3://acme-dev/dags/" }], deployment = "d2", status = "s3://acme-status/"
+        notify = ["slack:aws-ssm:/slack/dags", "sns:arn:aws:sns:eu-central-1:123456789012:dags", jsonencode({ to = "sns:arn:aws:sns:eu-west-1:123456789012:dags.fifo", events = ["failed"] })]
+      },
+    ]
+  }
+
+  assert {
+    condition = [for s in jsondecode(aws_iam_role_policy.function.policy).Statement : s if contains(["WriteStatus", "Notify", "ReadSecrets", "ReadParameters"], s.Sid)] == [
+      { Sid = "WriteStatus", Effect = "Allow", Action = ["s3:AbortMultipartUpload", "s3:PutObject"], Resource = ["arn:aws:s3:::acme-pages/prod/*", "arn:aws:s3:::acme-status/*"] },
+      { Sid = "Notify", Effect = "Allow", Action = "sns:Publish", Resource = ["arn:aws:sns:eu-central-1:123456789012:dags", "arn:aws:sns:eu-west-1:123456789012:dags.fifo"] },
+      {
+        Sid      = "ReadSecrets", Effect = "Allow", Action = "secretsmanager:GetSecretValue"
+        Resource = ["arn:aws:secretsmanager:eu-west-1:123456789012:secret:dagbucket/astro-api-token-20261125103439000000000001-AbCdEf", "arn:aws:secretsmanager:eu-west-1:123456789012:secret:hook-AbCdEf"]
+      },
+      { Sid = "ReadParameters", Effect = "Allow", Action = "ssm:GetParameter", Resource = ["arn:aws:ssm:eu-west-1:123456789012:parameter/slack/dags"] },
+    ]
+    error_message = "The role may tell somebody else, write elsewhere, or read another secret; or it may not do what the routes ask for."
+  }
+
+  assert {
+    condition = [for s in jsondecode(aws_iam_role_policy.function.policy).Statement : [s.Sid, s.Action, s.Resource, s.Condition.StringEquals["kms:ViaService"]] if can(s.Condition.StringEquals["kms:ViaService"])] == [
+      ["SourceKeys", ["kms:Decrypt"], ["arn:aws:kms:eu-west-1:123456789012:key/6"], "s3.eu-west-1.amazonaws.com"],
+      ["TokenKeys", ["kms:Decrypt"], ["arn:aws:kms:eu-west-1:123456789012:key/4"], ["secretsmanager.eu-west-1.amazonaws.com", "ssm.eu-west-1.amazonaws.com"]],
+      ["TopicKeys", ["kms:Decrypt", "kms:GenerateDataKey"], ["arn:aws:kms:eu-central-1:123456789012:key/1", "arn:aws:kms:eu-west-1:123456789012:key/2"], ["sns.eu-central-1.amazonaws.com", "sns.eu-west-1.amazonaws.com"]],
+      ["StatusKeys", ["kms:Decrypt", "kms:GenerateDataKey"], ["arn:aws:kms:eu-west-1:123456789012:key/3", "arn:aws:kms:eu-west-1:123456789012:key/5"], "s3.eu-west-1.amazonaws.com"],
+    ]
+    error_message = "A key may be used for more or less than what it encrypts."
+  }
+
+  assert {
+    condition     = yamldecode(aws_s3_object.config.content).routes[1].notify[2] == { to = "sns:arn:aws:sns:eu-west-1:123456789012:dags.fifo", events = ["failed"] } && yamldecode(aws_s3_object.config.content).routes[0].import_errors
+    error_message = "The configuration file lacks what the routes say."
   }
 }
 
@@ -127,7 +181,7 @@ run "hundred_tokens_in_one_secret" {
   }
 
   assert {
-    condition     = one([for s in jsondecode(aws_iam_role_policy.function.policy).Statement : s.Resource if s.Sid == "ReadTokens"]) == ["arn:aws:secretsmanager:eu-west-1:123456789012:secret:astro-AbCdEf"]
+    condition     = one([for s in jsondecode(aws_iam_role_policy.function.policy).Statement : s.Resource if s.Sid == "ReadSecrets"]) == ["arn:aws:secretsmanager:eu-west-1:123456789012:secret:astro-AbCdEf"]
     error_message = "One secret should be enough."
   }
 

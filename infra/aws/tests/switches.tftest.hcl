@@ -37,7 +37,10 @@ run "whole_configuration" {
         keep_bundles     = 5
         status           = "s3://acme-status/prod/"
         import_errors    = true
-        notify           = ["sns:arn:aws:sns:eu-west-1:123456789012:dags"]
+        notify = [
+          "sns:arn:aws:sns:eu-west-1:123456789012:dags",
+          jsonencode({ to = "webhook:https://hooks.example.com/dags?key=1", secret = "aws-ssm:/hooks/key", format = "json", events = ["held", "failed"] }),
+        ]
       },
       {
         name       = "dev"
@@ -67,7 +70,10 @@ run "whole_configuration" {
       keep_bundles     = 5
       status           = "s3://acme-status/prod/"
       import_errors    = true
-      notify           = ["sns:arn:aws:sns:eu-west-1:123456789012:dags"]
+      notify = [
+        "sns:arn:aws:sns:eu-west-1:123456789012:dags",
+        { to = "webhook:https://hooks.example.com/dags?key=1", secret = "aws-ssm:/hooks/key", format = "json", events = ["held", "failed"] },
+      ]
     }
     error_message = "A key of the configuration is lost or changed."
   }
@@ -84,8 +90,8 @@ run "whole_configuration" {
 
   assert {
     condition = alltrue([
-      one([for s in jsondecode(aws_iam_role_policy.function.policy).Statement : s.Resource if s.Sid == "ReadTokens"]) == ["arn:aws:secretsmanager:eu-west-1:123456789012:secret:astro-AbCdEf"],
-      one([for s in jsondecode(aws_iam_role_policy.function.policy).Statement : s.Resource if s.Sid == "ReadTokenParameters"]) == ["arn:aws:ssm:eu-west-1:123456789012:parameter/astro/dev"],
+      one([for s in jsondecode(aws_iam_role_policy.function.policy).Statement : s.Resource if s.Sid == "ReadSecrets"]) == ["arn:aws:secretsmanager:eu-west-1:123456789012:secret:astro-AbCdEf"],
+      one([for s in jsondecode(aws_iam_role_policy.function.policy).Statement : s.Resource if s.Sid == "ReadParameters"]) == ["arn:aws:ssm:eu-west-1:123456789012:parameter/astro/dev", "arn:aws:ssm:eu-west-1:123456789012:parameter/hooks/key"],
     ])
     error_message = "The role may read other secrets than those of the routes."
   }

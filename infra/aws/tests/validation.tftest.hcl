@@ -515,6 +515,186 @@ run "notify" {
   expect_failures = [var.routes]
 }
 
+run "notify_the_other_cloud" {
+  command = plan
+
+  variables {
+    routes = [{ name = "prod", sources = [{ url = "s3://acme-dags/dags/" }], deployment = "clmh57jtm000008lb58fe2wmv", notify = ["pubsub:projects/acme/topics/dags"] }]
+  }
+
+  expect_failures = [var.routes]
+}
+
+run "notify_by_part_of_an_arn" {
+  command = plan
+
+  variables {
+    routes = [{ name = "prod", sources = [{ url = "s3://acme-dags/dags/" }], deployment = "clmh57jtm000008lb58fe2wmv", notify = ["sns:dags"] }]
+  }
+
+  expect_failures = [var.routes]
+}
+
+run "notify_in_the_clear" {
+  command = plan
+
+  variables {
+    routes = [{ name = "prod", sources = [{ url = "s3://acme-dags/dags/" }], deployment = "clmh57jtm000008lb58fe2wmv", notify = ["webhook:http://hooks.example.com/x"] }]
+  }
+
+  expect_failures = [var.routes]
+}
+
+run "notify_the_environment" {
+  command = plan
+
+  variables {
+    routes = [{ name = "prod", sources = [{ url = "s3://acme-dags/dags/" }], deployment = "clmh57jtm000008lb58fe2wmv", notify = ["slack:env:SLACK_WEBHOOK_URL"] }]
+  }
+
+  expect_failures = [var.routes]
+}
+
+run "notify_slack_itself" {
+  command = plan
+
+  variables {
+    routes = [{ name = "prod", sources = [{ url = "s3://acme-dags/dags/" }], deployment = "clmh57jtm000008lb58fe2wmv", notify = ["slack:https://hooks.slack.com/services/x"] }]
+  }
+
+  expect_failures = [var.routes]
+}
+
+run "notify_by_broken_json" {
+  command = plan
+
+  variables {
+    routes = [{ name = "prod", sources = [{ url = "s3://acme-dags/dags/" }], deployment = "clmh57jtm000008lb58fe2wmv", notify = ["{to: sns}"] }]
+  }
+
+  expect_failures = [var.routes]
+}
+
+run "notify_nobody" {
+  command = plan
+
+  variables {
+    routes = [{ name = "prod", sources = [{ url = "s3://acme-dags/dags/" }], deployment = "clmh57jtm000008lb58fe2wmv", notify = [jsonencode({ events = ["failed"] })] }]
+  }
+
+  expect_failures = [var.routes]
+}
+
+run "notify_with_an_unknown_key" {
+  command = plan
+
+  variables {
+    routes = [{ name = "prod", sources = [{ url = "s3://acme-dags/dags/" }], deployment = "clmh57jtm000008lb58fe2wmv", notify = [jsonencode({ to = "sns:arn:aws:sns:eu-west-1:123456789012:dags", when = "failed" })] }]
+  }
+
+  expect_failures = [var.routes]
+}
+
+run "notify_of_something_else" {
+  command = plan
+
+  variables {
+    routes = [{ name = "prod", sources = [{ url = "s3://acme-dags/dags/" }], deployment = "clmh57jtm000008lb58fe2wmv", notify = [jsonencode({ to = "sns:arn:aws:sns:eu-west-1:123456789012:dags", events = ["everything"] })] }]
+  }
+
+  expect_failures = [var.routes]
+}
+
+run "notify_of_nothing" {
+  command = plan
+
+  variables {
+    routes = [{ name = "prod", sources = [{ url = "s3://acme-dags/dags/" }], deployment = "clmh57jtm000008lb58fe2wmv", notify = [jsonencode({ to = "sns:arn:aws:sns:eu-west-1:123456789012:dags", events = [] })] }]
+  }
+
+  expect_failures = [var.routes]
+}
+
+run "notify_in_another_format" {
+  command = plan
+
+  variables {
+    routes = [{ name = "prod", sources = [{ url = "s3://acme-dags/dags/" }], deployment = "clmh57jtm000008lb58fe2wmv", notify = [jsonencode({ to = "webhook:https://hooks.example.com/x", format = "xml" })] }]
+  }
+
+  expect_failures = [var.routes]
+}
+
+run "notify_a_topic_in_a_format" {
+  command = plan
+
+  variables {
+    routes = [{ name = "prod", sources = [{ url = "s3://acme-dags/dags/" }], deployment = "clmh57jtm000008lb58fe2wmv", notify = [jsonencode({ to = "sns:arn:aws:sns:eu-west-1:123456789012:dags", format = "json" })] }]
+  }
+
+  expect_failures = [var.routes]
+}
+
+run "notify_signed_by_a_secret_itself" {
+  command = plan
+
+  variables {
+    routes = [{ name = "prod", sources = [{ url = "s3://acme-dags/dags/" }], deployment = "clmh57jtm000008lb58fe2wmv", notify = [jsonencode({ to = "webhook:https://hooks.example.com/x", secret = "hunter2" })] }]
+  }
+
+  expect_failures = [var.routes]
+}
+
+run "notify_a_topic_signed" {
+  command = plan
+
+  variables {
+    routes = [{ name = "prod", sources = [{ url = "s3://acme-dags/dags/" }], deployment = "clmh57jtm000008lb58fe2wmv", notify = [jsonencode({ to = "sns:arn:aws:sns:eu-west-1:123456789012:dags", secret = "aws-ssm:/key" })] }]
+  }
+
+  expect_failures = [var.routes]
+}
+
+run "notify_twice" {
+  command = plan
+
+  variables {
+    routes = [{ name = "prod", sources = [{ url = "s3://acme-dags/dags/" }], deployment = "clmh57jtm000008lb58fe2wmv", notify = ["sns:arn:aws:sns:eu-west-1:123456789012:dags", jsonencode({ to = "sns:arn:aws:sns:eu-west-1:123456789012:dags", events = ["failed"] })] }]
+  }
+
+  expect_failures = [var.routes]
+}
+
+run "status_with_a_pattern" {
+  command = plan
+
+  variables {
+    routes = [{ name = "prod", sources = [{ url = "s3://acme-dags/dags/" }], deployment = "clmh57jtm000008lb58fe2wmv", status = "s3://acme-status/*/" }]
+  }
+
+  expect_failures = [var.routes]
+}
+
+run "notify_key_by_alias" {
+  command = plan
+
+  variables {
+    notify_kms_key_arns = ["arn:aws:kms:eu-west-1:123456789012:alias/dags"]
+  }
+
+  expect_failures = [var.notify_kms_key_arns]
+}
+
+run "status_key_by_alias" {
+  command = plan
+
+  variables {
+    status_kms_key_arns = ["alias/dags"]
+  }
+
+  expect_failures = [var.status_kms_key_arns]
+}
+
 run "bucket_of_no_route" {
   command = plan
 

@@ -3,7 +3,6 @@ package astrotest
 import (
 	"maps"
 	"slices"
-	"strings"
 )
 
 // image is where a Deployment's images would be.
@@ -19,19 +18,20 @@ func subject(name string) object {
 // deploymentJSON is a Deployment as the API shows it. The lock is held.
 func (s *Server) deploymentJSON(d *deployment) object {
 	now := s.now()
-	airflow := "2.11.0"
-	if strings.HasPrefix(d.RuntimeVersion, "3.") {
-		airflow = "3.1.0"
+	airflow, apiVersion := "2.11.0", "v1"
+	if d.airflow3() {
+		airflow, apiVersion = "3.1.0", "v2"
 	}
-	host := d.OrganizationID + ".astronomer.example/" + d.ID[max(0, len(d.ID)-8):]
+	host := d.OrganizationID + ".astronomer.example/" + d.release()
+	airflowAPI := host + "/api/" + apiVersion
 	result := object{
 		"id": d.ID, "name": d.Name, "organizationId": d.OrganizationID, "workspaceId": d.WorkspaceID, "workspaceName": "Test Workspace",
 		"type": d.Type, "status": d.status(now), "statusReason": "", "astroRuntimeVersion": d.RuntimeVersion, "runtimeVersion": d.RuntimeVersion,
 		"airflowVersion": airflow, "isDagDeployEnabled": !d.DAGDeploysOff, "isCicdEnforced": d.CICDEnforced, "isDevelopmentMode": true,
 		"namespace": "weightless-diameter-8927", "executor": "CELERY", "imageRepository": image + d.ID, "imageTag": d.imageTag,
 		"schedulerCpu": "1", "schedulerMemory": "2Gi", "schedulerReplicas": 1, "webServerCpu": "0.5", "webServerMemory": "1Gi",
-		"webServerUrl": host + "?orgId=org_test", "webServerIngressHostname": host, "webServerAirflowApiUrl": host + "/api/v2",
-		"apiUrl": "https://" + host + "/api/v2", "uiUrl": "https://" + host, "createdAt": d.created, "updatedAt": now,
+		"webServerUrl": host + "?orgId=org_test", "webServerIngressHostname": host, "webServerAirflowApiUrl": s.airflowAddress(airflowAPI),
+		"apiUrl": "https://" + airflowAPI, "uiUrl": "https://" + host, "createdAt": d.created, "updatedAt": now,
 		"createdBy": subject(""), "updatedBy": subject(""),
 		"scalingStatus": object{"hibernationStatus": object{"isHibernating": d.Hibernating}},
 	}

@@ -30,6 +30,7 @@ func (s *Server) routes() *http.ServeMux {
 	mux.HandleFunc("POST "+deploymentPath+"/deploys/{deploy}/finalize", s.countAtOnce(s.on(Finalize, s.withDeployment(s.withDeploy(s.finalize)))))
 	handle("POST "+deploymentPath+"/deploys/{deploy}/rollback", Rollback, s.withDeploy(s.rollback))
 	mux.HandleFunc("PUT /blobs/{org}/{dep}", s.putBlob)
+	s.airflowRoutes(mux)
 	mux.HandleFunc("/", func(w http.ResponseWriter, r *http.Request) {
 		s.fail(w, http.StatusNotFound, r.Method+" "+r.URL.Path+" is not part of this stand-in")
 	})

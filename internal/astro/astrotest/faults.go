@@ -21,6 +21,7 @@ const (
 	Finalize          Call = "finalize"
 	Rollback          Call = "rollback"
 	Hibernation       Call = "hibernation override"
+	ListImportErrors  Call = "list import errors" // of Airflow
 )
 
 // Fault changes how calls of one kind are answered. With the zero value of everything below Times, such a call is

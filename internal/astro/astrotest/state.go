@@ -16,6 +16,7 @@ type deployment struct {
 	finalizes  []Finalized
 	finalizing int // calls in progress
 	mostAtOnce int
+	airflow    airflow
 }
 
 // firstImage is the image of a Deployment before any deploy.

@@ -109,7 +109,7 @@ func (c callback) Read([]byte) (int, error) {
 
 // callsOf is every call of the contract, with a small body.
 func callsOf(b bucket.Bucket, key string) map[string]func(context.Context) error {
-	return map[string]func(context.Context) error{
+	calls := map[string]func(context.Context) error{
 		"List": func(ctx context.Context) error { _, err := b.List(ctx, "dags/"); return err },
 		"Open": func(ctx context.Context) error { _, err := b.Open(ctx, key, "", 0); return err },
 		"Put": func(ctx context.Context) error {
@@ -122,4 +122,11 @@ func callsOf(b bucket.Bucket, key string) map[string]func(context.Context) error
 		},
 		"Delete": func(ctx context.Context) error { return b.Delete(ctx, key, "") },
 	}
+	if c, ok := b.(bucket.Copier); ok {
+		calls["Copy"] = func(ctx context.Context) error {
+			_, err := c.Copy(ctx, b, key, "1", key+".copy", bucket.Always)
+			return err
+		}
+	}
+	return calls
 }

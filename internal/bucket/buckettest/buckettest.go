@@ -36,6 +36,8 @@ type Harness struct {
 	// Cutting returns an empty bucket; after cut, the connection of each body breaks after about CutAfter bytes. nil if there is no
 	// connection.
 	Cutting func(t *testing.T) (b bucket.Bucket, cut func())
+	// Pair returns two empty buckets of one storage, between which it copies under both conditions; nil if the backend does not.
+	Pair func(t *testing.T) (from, to bucket.Bucket)
 }
 
 // Run runs the suite.
@@ -70,6 +72,13 @@ func Run(t *testing.T, h Harness) {
 		{"requests are counted", countsRequests},
 	} {
 		t.Run(test.name, func(t *testing.T) { test.run(t, h) })
+	}
+	if h.Pair != nil {
+		t.Run("copies arrive unchanged", func(t *testing.T) { copiesOddKeys(t, h) })
+		t.Run("a copy under a condition", func(t *testing.T) { copiesIf(t, h) })
+		t.Run("a copy of a version", func(t *testing.T) { copiesExactly(t, h) })
+		t.Run("a copy from another storage", func(t *testing.T) { copiesNothingForeign(t, h) })
+		t.Run("16 MB are copied", func(t *testing.T) { copiesLarge(t, h) })
 	}
 	if h.Denied != nil {
 		t.Run("access denied", func(t *testing.T) { refuses(t, h.Denied(t), bucket.ErrDenied) })

@@ -32,7 +32,10 @@ var badKeys = []string{
 
 func TestContract(t *testing.T) {
 	buckettest.Run(t, buckettest.Harness{
-		New:     func(t *testing.T) bucket.Bucket { return newBucket(t, t.TempDir()) },
+		New: func(t *testing.T) bucket.Bucket { return newBucket(t, t.TempDir()) },
+		Pair: func(t *testing.T) (from, to bucket.Bucket) {
+			return newBucket(t, t.TempDir()), newBucket(t, t.TempDir())
+		},
 		BadKeys: badKeys,
 		Lacks: func(key string) bool {
 			for segment := range strings.SplitSeq(key, "/") {

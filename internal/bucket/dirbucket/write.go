@@ -39,6 +39,23 @@ func (b *Bucket) Put(ctx context.Context, key string, body io.Reader, when bucke
 	return version, nil
 }
 
+// Copy implements bucket.Copier: any two directories are of one storage.
+func (b *Bucket) Copy(ctx context.Context, from bucket.Reader, key, version, toKey string, when bucket.Condition) (string, error) {
+	source, ok := from.(*Bucket)
+	if !ok {
+		return "", fmt.Errorf("%s/%s: %w", from, key, bucket.ErrCannotCopy)
+	}
+	if version == "" {
+		return "", fmt.Errorf("%s/%s: %w", from, key, bucket.ErrChanged)
+	}
+	body, err := source.Open(ctx, key, version, 0)
+	if err != nil {
+		return "", err
+	}
+	defer body.Close()
+	return b.Put(ctx, toKey, body, when)
+}
+
 type tempFile struct {
 	file *os.File
 	name string // relative to the root

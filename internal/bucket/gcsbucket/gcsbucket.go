@@ -29,7 +29,6 @@ const (
 	// conditionalLimit is the largest body of a conditional Put in bytes.
 	conditionalLimit = 16 << 20
 	pageSize         = 1000 // the storage's largest
-	binary           = "application/octet-stream"
 )
 
 // Bucket is one bucket of Cloud Storage.
@@ -240,15 +239,9 @@ func (b *Bucket) write(ctx context.Context, key string, body io.Reader, when buc
 	ctx, cancel := context.WithCancel(ctx)
 	defer cancel()
 	h, tries := b.handle()
-	object := h.Object(key)
-	switch {
-	case when.Absent():
-		object = object.If(storage.Conditions{DoesNotExist: true})
-	case when != bucket.Always:
-		object = object.If(storage.Conditions{GenerationMatch: generation(when.Version())})
-	}
-	w := object.NewWriter(ctx)
-	w.ChunkSize, w.ContentType, w.ChunkTransferTimeout = chunk, binary, chunkTimeout
+	w := conditioned(h.Object(key), when).NewWriter(ctx)
+	w.ChunkSize, w.ChunkTransferTimeout = chunk, chunkTimeout
+	w.ContentType, w.CacheControl = bucket.ContentType(key)
 	w.ProgressFunc = func(int64) { tries.Store(0) }
 	from := &bucket.Source{Reader: body}
 	_, err := io.Copy(w, from)

@@ -41,7 +41,14 @@ func server(t *testing.T, buckets ...string) *gcsserver.Server {
 // TestContract runs against the embedded server, which checks no credentials: of those, only the answer is shown.
 func TestContract(t *testing.T) {
 	buckettest.Run(t, buckettest.Harness{
-		New:      func(t *testing.T) bucket.Bucket { return open(t, server(t, "acme")) },
+		New: func(t *testing.T) bucket.Bucket { return open(t, server(t, "acme")) },
+		Pair: func(t *testing.T) (from, to bucket.Bucket) {
+			listener := httptest.NewServer(server(t, "acme", "beside"))
+			t.Cleanup(listener.Close)
+			client, err := gcsbucket.NewClient(t.Context(), gcsbucket.Options{Endpoint: listener.URL})
+			require.NoError(t, err)
+			return gcsbucket.New(client, "acme"), gcsbucket.New(client, "beside")
+		},
 		PageSize: 1000,
 		Lacks:    func(key string) bool { return strings.ContainsAny(key, "\r\n") || !isUTF8(key) },
 		BadKeys: []string{strings.Repeat("s", 1025), "dags/\xff\xfe.py", "dags/new\nline.py", "dags/carriage\rreturn.py", "", ".", "..",

@@ -24,10 +24,11 @@ const (
 	List   Op = "list"
 	Open   Op = "open"
 	Put    Op = "put"
+	Copy   Op = "copy" // into the bucket; the key is the new one
 	Delete Op = "delete"
 )
 
-// Fault is asked before and after each call takes effect; an error it returns is the call's. After a Put or Delete that is
+// Fault is asked before and after each call takes effect; an error it returns is the call's. After a Put, Copy or Delete that is
 // the answer that was lost. For List the key is the prefix.
 type Fault func(op Op, key string, after bool) error
 
@@ -201,23 +202,60 @@ func (b *Bucket) Put(ctx context.Context, key string, body io.Reader, when bucke
 	if _, err := io.Copy(&content, contextReader{ctx, body}); err != nil {
 		return "", fmt.Errorf("%s/%s: %w", b, key, err)
 	}
-	b.mu.Lock()
-	old, ok := b.objects[key]
-	if when.Absent() && ok || when != bucket.Always && !when.Absent() && (!ok || old.Version != when.Version()) {
-		b.mu.Unlock()
-		return "", fmt.Errorf("%s/%s: %w", b, key, bucket.ErrChanged)
+	version, err := b.store(key, content.Bytes(), false, when)
+	if err == nil {
+		err = b.fault(ctx, Put, key, true)
 	}
-	b.last++
-	version := strconv.Itoa(b.last)
-	if b.ETags {
-		version = fmt.Sprintf("%x", sha256.Sum256(content.Bytes()))[:32]
-	}
-	b.objects[key] = object{bucket.Object{Key: key, Size: int64(content.Len()), Version: version, Modified: b.now()}, content.Bytes()}
-	b.mu.Unlock()
-	if err := b.fault(ctx, Put, key, true); err != nil {
+	if err != nil {
 		return "", err
 	}
 	return version, nil
+}
+
+// store keeps content under key if the condition holds.
+func (b *Bucket) store(key string, content []byte, gzip bool, when bucket.Condition) (version string, err error) {
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	old, ok := b.objects[key]
+	if when.Absent() && ok || when != bucket.Always && !when.Absent() && (!ok || old.Version != when.Version()) {
+		return "", fmt.Errorf("%s/%s: %w", b, key, bucket.ErrChanged)
+	}
+	b.last++
+	version = strconv.Itoa(b.last)
+	if b.ETags {
+		version = fmt.Sprintf("%x", sha256.Sum256(content))[:32]
+	}
+	b.objects[key] = object{bucket.Object{Key: key, Size: int64(len(content)), Version: version, Modified: b.now(), Gzip: gzip}, content}
+	return version, nil
+}
+
+// Copy implements bucket.Copier: all buckets in memory are of one storage.
+func (b *Bucket) Copy(ctx context.Context, from bucket.Reader, key, version, toKey string, when bucket.Condition) (string, error) {
+	source, ok := from.(*Bucket)
+	if !ok {
+		return "", fmt.Errorf("%s/%s: %w", from, key, bucket.ErrCannotCopy)
+	}
+	bucket.RequestsOf(ctx).Put.Add(1)
+	if err := b.fault(ctx, Copy, toKey, false); err != nil {
+		return "", err
+	}
+	source.mu.Lock()
+	o, ok := source.objects[key]
+	source.mu.Unlock()
+	switch {
+	case !ok || o.Version != version:
+		return "", fmt.Errorf("%s/%s: %w", source, key, bucket.ErrChanged)
+	case o.Archived:
+		return "", fmt.Errorf("%s/%s: %w", source, key, bucket.ErrArchived)
+	}
+	stored, err := b.store(toKey, o.content, o.Gzip, when)
+	if err == nil {
+		err = b.fault(ctx, Copy, toKey, true)
+	}
+	if err != nil {
+		return "", err
+	}
+	return stored, nil
 }
 
 type contextReader struct {

@@ -16,7 +16,8 @@ import (
 
 func TestContract(t *testing.T) {
 	buckettest.Run(t, buckettest.Harness{
-		New: func(*testing.T) bucket.Bucket { return membucket.New("acme") },
+		New:  func(*testing.T) bucket.Bucket { return membucket.New("acme") },
+		Pair: func(*testing.T) (from, to bucket.Bucket) { return membucket.New("acme"), membucket.New("beside") },
 		Denied: func(*testing.T) bucket.Bucket {
 			b := membucket.New("denied")
 			b.Fault = func(membucket.Op, string, bool) error { return bucket.ErrDenied }

@@ -11,6 +11,7 @@ var Reading = map[string]string{
 // Writing has those that the rest of bucket.Bucket needs besides.
 var Writing = map[string]string{
 	"PutObject":               "s3:PutObject",
+	"CopyObject":              "s3:PutObject", // and s3:GetObject on its source
 	"CreateMultipartUpload":   "s3:PutObject",
 	"UploadPart":              "s3:PutObject",
 	"CompleteMultipartUpload": "s3:PutObject",

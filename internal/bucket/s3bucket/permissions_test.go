@@ -56,6 +56,10 @@ func TestPermissionsAreThoseNeeded(t *testing.T) {
 	buckettest.Run(t, buckettest.Harness{
 		New:      func(t *testing.T) bucket.Bucket { return s3bucket.New(called.client(t, s3server.New("acme")), "acme") },
 		PageSize: 1000,
+		Pair: func(t *testing.T) (from, to bucket.Bucket) {
+			client := called.client(t, s3server.New("acme", "beside"))
+			return s3bucket.New(client, "acme"), s3bucket.New(client, "beside")
+		},
 	})
 	client := called.client(t, s3server.New("acme"))
 	name, key := "acme", "unfinished"

@@ -154,6 +154,7 @@ func (b *Bucket) Put(ctx context.Context, key string, body io.Reader, when bucke
 	} else if when.Version() == "" {
 		return "", fmt.Errorf("s3://%s/%s: %w", b.name, key, bucket.ErrChanged)
 	}
+	in.ContentType, in.CacheControl = headers(key)
 	out, err := b.client.PutObject(ctx, in)
 	if err != nil {
 		err = b.explain(ctx, "write", "s3:PutObject", key, err)
@@ -175,7 +176,9 @@ func (b *Bucket) stored(key string, etag *string) (string, error) {
 
 func (b *Bucket) stream(ctx context.Context, key string, from io.Reader) (string, error) {
 	body := &bucket.Source{Reader: from} // cannot seek: what the uploader does not seek it buffers, and so can send again
-	out, err := b.transfer.UploadObject(ctx, &transfermanager.UploadObjectInput{Bucket: &b.name, Key: &key, Body: body})
+	in := &transfermanager.UploadObjectInput{Bucket: &b.name, Key: &key, Body: body}
+	in.ContentType, in.CacheControl = headers(key)
+	out, err := b.transfer.UploadObject(ctx, in)
 	if err == nil {
 		return b.stored(key, out.ETag)
 	}
@@ -183,6 +186,15 @@ func (b *Bucket) stream(ctx context.Context, key string, from io.Reader) (string
 		return "", fmt.Errorf("cannot write s3://%s/%s: %w", b.name, key, body.Err)
 	}
 	return "", b.explain(ctx, "write", "s3:PutObject", key, err)
+}
+
+// headers are those of an object for browsers.
+func headers(key string) (contentType, cacheControl *string) {
+	kind, cache := bucket.ContentType(key)
+	if cache != "" {
+		cacheControl = &cache
+	}
+	return &kind, cacheControl
 }
 
 // Delete implements bucket.Bucket.

@@ -49,6 +49,7 @@ func at(endpoint string, client aws.HTTPClient) *s3bucket.Bucket {
 func TestContract(t *testing.T) {
 	buckettest.Run(t, buckettest.Harness{
 		New:      func(t *testing.T) bucket.Bucket { return open(t, s3server.New("acme")) },
+		Pair:     pair,
 		PageSize: 1000,
 		BadKeys:  []string{strings.Repeat("s", 1025)},
 		Denied: func(t *testing.T) bucket.Bucket {
@@ -66,6 +67,15 @@ func TestContract(t *testing.T) {
 			})), func() { cutting.Store(true) }
 		},
 	})
+}
+
+// pair returns the buckets "acme" and "beside" of one server.
+func pair(t *testing.T) (from, to bucket.Bucket) {
+	listener := httptest.NewServer(s3server.New("acme", "beside"))
+	t.Cleanup(listener.Close)
+	client := s3bucket.NewClient(aws.Config{Region: "us-east-1", BaseEndpoint: &listener.URL, HTTPClient: s3bucket.NewHTTPClient(),
+		Credentials: credentials.NewStaticCredentialsProvider("key", secretKey, "")}, true)
+	return s3bucket.New(client, "acme"), s3bucket.New(client, "beside")
 }
 
 // cutWriter breaks the connection after some bytes.

@@ -46,10 +46,12 @@ module "dagbucket" {
 
   routes = [
     { name = "dev", sources = [{ url = "s3://${aws_s3_bucket.dags.bucket}/dev/" }], deployment = "d1", token = "aws-sm:${aws_secretsmanager_secret.token.arn}" },
-    { name = "prod", sources = [{ url = "s3://${aws_s3_bucket.dags.bucket}/prod/" }], deployment = "d2" },
+    { name = "prod", sources = [{ url = "s3://${aws_s3_bucket.dags.bucket}/prod/" }], deployment = "d2", status = "s3://acme-status/prod/", notify = ["sns:${aws_sns_topic.alarms.arn}", "slack:aws-sm:${aws_secretsmanager_secret.token.arn}"] },
   ]
-  buckets       = { acme-dags = { kms_key_arn = aws_kms_key.this.arn } }
-  check_buckets = false # it is not there yet
+  notify_kms_key_arns = [aws_kms_key.this.arn]
+  status_kms_key_arns = [aws_kms_key.this.arn]
+  buckets             = { acme-dags = { kms_key_arn = aws_kms_key.this.arn } }
+  check_buckets       = false # it is not there yet
 
   token_secret             = aws_secretsmanager_secret.token.arn
   create_token_secret      = false

@@ -1,0 +1,36 @@
+package astro
+
+import (
+	"encoding/base64"
+	"encoding/json"
+	"slices"
+	"strings"
+	"time"
+)
+
+// Claims is what an API token says of itself. Nobody has checked its signature.
+type Claims struct {
+	Organizations []string  // IDs
+	Expires       time.Time // zero: never
+	API           bool      // it says that it is an API token, and not a person's own
+}
+
+// ReadClaims reads the claims of a token. What is no token is an *Error, which does not show it.
+func ReadClaims(text string) (Claims, error) {
+	token, err := parseToken(text)
+	if err != nil {
+		return Claims{}, err
+	}
+	var marks struct {
+		Permissions []string `json:"permissions"`
+		Generated   bool     `json:"isAstronomerGenerated"`
+	}
+	payload, _ := base64.RawURLEncoding.DecodeString(strings.Split(token.raw, ".")[1]) // parseToken did the same
+	_ = json.Unmarshal(payload, &marks)
+	c := Claims{Expires: token.expires, API: marks.Generated ||
+		slices.ContainsFunc(marks.Permissions, func(p string) bool { return strings.HasPrefix(p, "apiTokenId:") })}
+	for _, o := range token.organizations {
+		c.Organizations = append(c.Organizations, o.id)
+	}
+	return c, nil
+}

@@ -1,0 +1,412 @@
+package deployer
+
+import (
+	"cmp"
+	"context"
+	"crypto/sha256"
+	"encoding/hex"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"slices"
+	"strings"
+	"time"
+
+	"github.com/dagbucket/dagbucket/internal/selection"
+	"github.com/dagbucket/dagbucket/internal/state"
+)
+
+// pagesLife is how old the status pages become: they are written when what they show changes, or when that many minutes have passed, since
+// those of 100,000 files are 20 MB.
+const pagesLife = 15 * time.Minute
+
+// Status tells of the route now: it reads the record, the live manifest, the Deployment and the sources' listings, and changes nothing. With
+// an error that is not about the state it still tells what the record says.
+func (r *Route) Status(ctx context.Context) (state.Status, error) {
+	x := r.dryRun()
+	if _, _, err := r.Store.ReadRecord(ctx); err != nil {
+		return state.Status{}, err
+	}
+	err := x.preview(ctx)
+	if x.stored == nil {
+		return state.Status{}, err
+	}
+	outcome := x.result.Outcome
+	switch {
+	case isHeld(err):
+		outcome = Held
+	case err != nil:
+		outcome = Failed
+	}
+	why := err
+	if last := x.lastRun(); err == nil && last.Outcome == string(Failed) {
+		outcome, why = Failed, errors.New(last.Reason)
+	}
+	if isHeld(err) {
+		err = nil
+	}
+	return x.status(ctx, outcome, why), err
+}
+
+func (x *run) lastRun() state.Run {
+	if n := len(x.record.Runs); n > 0 {
+		return x.record.Runs[n-1]
+	}
+	return state.Run{}
+}
+
+// claimPages decides whether this run writes the status pages, and notes that in a record before it is swapped.
+func (x *run) claimPages(rec *state.Record, outcome Outcome, why error) {
+	shown, now := x.shows(rec, outcome, why), x.Clock.Now()
+	// After a run that died the pages may be older than what it noted.
+	x.mustShow = x.Pages != nil && (x.unclean || rec.Shown != shown || now.Sub(rec.ShownAt) >= pagesLife)
+	if x.mustShow {
+		rec.Shown, rec.ShownAt = shown, now.UTC()
+	}
+}
+
+// shows names what the pages would show of a record.
+func (x *run) shows(rec *state.Record, outcome Outcome, why error) string {
+	trouble := ""
+	if outcome == Held || outcome == Failed {
+		trouble = string(outcome) + why.Error()
+	}
+	var fates []any // the manifest has those of a run in order
+	if outcome == Held || outcome == Failed {
+		fates = append(fates, x.plan.added, x.plan.modified, x.plan.removed, x.plan.kept, x.plan.leftOut)
+	}
+	text, _ := json.Marshal([]any{rec.Live, rec.Pending, rec.Holds, rec.ImportErrors, x.drift, trouble, fates})
+	sum := sha256.Sum256(text)
+	return hex.EncodeToString(sum[:8])
+}
+
+// writePages writes the status pages, if this run is to. Nothing that fails here fails the run.
+func (x *run) writePages(ctx context.Context, outcome Outcome, why error) {
+	if !x.mustShow || x.dry {
+		return
+	}
+	x.mustShow = false
+	_ = x.step("status", func() error {
+		s := x.status(ctx, outcome, why)
+		err := x.Pages.Write(ctx, &s)
+		if err == nil {
+			return nil
+		}
+		x.Log.Warn("could not write the status pages; a later run does", "route", x.Name, "error", err)
+		rec := x.record.Clone()
+		rec.Shown = ""
+		if err := x.swap(ctx, rec); err != nil {
+			x.Log.Info("could not note that the status pages are old", "route", x.Name, "error", err)
+		}
+		return nil
+		// A crash here, or before, leaves older pages: the next run finds the lease of a dead one, and writes them.
+	})
+}
+
+// status is what people read after a run, or instead of one.
+func (x *run) status(ctx context.Context, outcome Outcome, why error) state.Status {
+	rec := &x.record
+	s := state.Status{Format: state.StatusFormat, Route: x.Name, Written: x.Clock.Now().UTC(), Checked: rec.Listed, Drift: x.drift,
+		Deployment: state.StatusDeployment{ID: x.Deployment, Name: cmp.Or(x.deployment.Name, x.Deployment), URL: x.deployment.URL,
+			DesiredVersion: x.deployment.DesiredVersion},
+		Sources: []state.StatusSource{}, Holds: append([]state.Hold{}, rec.Holds...), Runs: append([]state.Run{}, rec.Runs...)}
+	for _, src := range x.Sources {
+		s.Sources = append(s.Sources, state.StatusSource{URL: src.URL, Mount: src.Mount})
+	}
+	s.Live, s.Pending = x.statusDeploy(rec.Live), x.statusDeploy(rec.Pending)
+	if rec.Live != nil {
+		s.Deployment.InSync = rec.Live.TarballVersion == s.Deployment.DesiredVersion
+	}
+	if outcome == Deployed {
+		s.Drift = "" // whatever it was, that ended it
+	}
+	if outcome == Held && len(s.Holds) == 0 { // not in the record yet
+		s.Holds = append(s.Holds, state.Hold{Kind: state.HeldBack, Reason: why.Error(), At: s.Written})
+	}
+	if err := x.readLive(ctx); err != nil {
+		x.Log.Warn("the status lacks the files that are live", "route", x.Name, "error", err)
+	}
+	s.Files = x.statusFiles(outcome)
+	s.Counts = countFiles(s.Files)
+	x.sumUp(&s, outcome, why)
+	return s
+}
+
+func (x *run) statusDeploy(d *state.Deploy) *state.StatusDeploy {
+	if d == nil {
+		return nil
+	}
+	url := x.deployment.URL
+	if url != "" {
+		url += "/deploy-history"
+	}
+	return &state.StatusDeploy{Run: d.Run, DeployID: d.DeployID, URL: url, TarballVersion: d.TarballVersion, Digest: d.Digest, Files: d.Files,
+		Bytes: d.Bytes, At: d.At, LiveAt: d.LiveAt, RolledBack: d.RolledBack}
+}
+
+// statusFiles is every file that is live or in a source, ascending by path.
+func (x *run) statusFiles(outcome Outcome) []state.StatusFile {
+	byPath := map[string]*state.StatusFile{}
+	order := make([]string, 0, len(x.live))
+	at := func(p string) *state.StatusFile {
+		f, ok := byPath[p]
+		if !ok {
+			f = &state.StatusFile{Path: p}
+			byPath[p], order = f, append(order, p)
+		}
+		return f
+	}
+	when := x.deployTimes()
+	for i := range x.live {
+		x.fillLive(at(x.live[i].Path), &x.live[i], when)
+	}
+	if outcome != Deployed && outcome != Unchanged && x.plan.made {
+		x.fillWaiting(at, outcome)
+	}
+	for _, e := range x.record.ImportErrors {
+		if f := byPath[e.Path]; f != nil && f.State != state.LeftOut {
+			f.ImportError = e.Message
+			if f.Line == 0 {
+				f.Line = e.Line
+			}
+		}
+	}
+	slices.Sort(order)
+	files := make([]state.StatusFile, len(order))
+	for i, p := range order {
+		files[i] = *byPath[p]
+	}
+	return files
+}
+
+// fillLive tells of a line of what is live.
+func (x *run) fillLive(f *state.StatusFile, line *state.File, when map[string]deployTime) {
+	f.Source, f.Key, f.Size, f.Modified, f.State = line.Source, line.Key, line.Size, line.Modified, line.State
+	fillNote(f, noteOf(line))
+	if line.State == state.LeftOut {
+		return
+	}
+	f.Run = line.Run
+	if t, ok := when[line.Run]; ok {
+		f.Since, f.DeployID = t.at, t.deployID
+	} else if at, err := time.Parse("20060102T150405Z", strings.SplitN(line.Run, "-", 2)[0]); err == nil {
+		f.Since = at // the run's name tells when it began
+	}
+}
+
+func fillNote(f *state.StatusFile, n Note) {
+	f.Reason, f.Message, f.Line, f.Column, f.Excerpt = n.Reason, n.Message, n.Line, n.Column, n.Excerpt
+}
+
+type deployTime struct {
+	at       time.Time
+	deployID string
+}
+
+// deployTimes tells of each run that is known to have deployed when that was.
+func (x *run) deployTimes() map[string]deployTime {
+	when := map[string]deployTime{}
+	for _, r := range x.record.Runs {
+		if r.Outcome == string(Deployed) {
+			when[r.Run] = deployTime{r.At, r.DeployID}
+		}
+	}
+	if live := x.record.Live; live != nil {
+		when[live.Run] = deployTime{live.At, live.DeployID}
+	}
+	return when
+}
+
+// fillWaiting tells of what the plan would change, and does not yet.
+func (x *run) fillWaiting(at func(string) *state.StatusFile, outcome Outcome) {
+	waiting := state.Waiting
+	if outcome == Held {
+		waiting = state.HeldFile
+	}
+	down := map[string]bool{}
+	for _, n := range x.checks.heldBy { // broken files that hold the run
+		down[n.Path] = true
+	}
+	for i := range x.plan.items {
+		it := &x.plan.items[i]
+		if it.object == nil || x.packed != nil && x.packed.same {
+			continue
+		}
+		f := at(it.path)
+		f.Source, f.Key, f.Size, f.Modified = x.Sources[it.source].URL, it.object.Key, it.object.Size, it.object.Modified
+		f.State = waiting
+		fillNote(f, Note{})
+	}
+	for _, p := range x.plan.removed {
+		f := at(p)
+		f.State, f.Message = waiting, "it is gone from its source, and goes with the next deploy"
+	}
+	for _, list := range []struct {
+		fate  string
+		notes []Note
+	}{{state.Kept, x.plan.kept}, {state.LeftOut, x.plan.leftOut}} {
+		for _, n := range list.notes {
+			f := at(n.Path)
+			f.Key = cmp.Or(f.Key, n.Key)
+			if f.State = list.fate; down[n.Path] {
+				f.State = state.HeldFile
+			}
+			fillNote(f, n)
+		}
+	}
+}
+
+func countFiles(files []state.StatusFile) state.StatusCounts {
+	var c state.StatusCounts
+	for i := range files {
+		f := &files[i]
+		switch f.State {
+		case state.Live:
+			c.Live++
+			if f.Reason != "" {
+				c.Warnings++
+			}
+		case state.Waiting:
+			c.Waiting++
+		case state.Kept:
+			c.Kept++
+		case state.LeftOut:
+			c.LeftOut++
+		case state.HeldFile:
+			c.Held++
+		}
+		if f.ImportError != "" {
+			c.Errors++
+		}
+	}
+	return c
+}
+
+// sumUp says in one sentence how the route is doing, and in another who is to act.
+func (x *run) sumUp(s *state.Status, outcome Outcome, why error) {
+	const nobody = "Nobody needs to do anything"
+	var h *HeldError
+	switch {
+	case outcome == Failed:
+		s.State, s.Summary = state.StatusFailed, "The last run failed: "+why.Error()
+		s.Next = nobody + ": it is tried again by itself. If it goes on, an operator should look."
+		if Permanent(why) {
+			s.Next = "An operator: the message above says what to repair. It is tried again meanwhile."
+		}
+	case outcome == Held && errors.As(why, &h) && h.Repair == "" && h.idle:
+		s.State, s.Summary, s.Next = state.StatusWaiting, sentence(h.Reason), "A DAG author: upload a file."
+	case outcome == Held:
+		s.State, s.Summary, s.Next = state.StatusHeld, "Nothing is deployed: "+why.Error(), "An operator: the message above says what to do."
+		if h != nil {
+			s.Summary = "Nothing is deployed: " + h.Reason
+			s.Next = "An operator or author: " + cmp.Or(h.Repair, "look at the reason") + "."
+		}
+	case s.Drift != "":
+		s.State, s.Summary = state.StatusDrifted, sentence(s.Drift)
+		s.Next = "An operator, if that was not meant: change the bucket, or set on_drift: redeploy."
+	case troubled(s.Files) > 0:
+		n := troubled(s.Files)
+		s.State, s.Summary = state.StatusAttention, fmt.Sprintf("%s attention; everything else is live", needs(n))
+		s.Next = nextForFiles(s.Files)
+	case s.Counts.Waiting > 0:
+		s.State, s.Summary, s.Next = state.StatusWaiting, fmt.Sprintf("%s for the next run", waits(s.Counts.Waiting)), nobody+": the next run deploys it."
+	case x.record.Live == nil:
+		s.State, s.Summary, s.Next = state.StatusWaiting, "Nothing was deployed from here yet", "A DAG author: upload a file."
+	case !x.record.Live.Confirmed:
+		s.State, s.Summary, s.Next = state.StatusDeploying, "Deployed; Astro is bringing it up", nobody+": it usually takes about a minute."
+	default:
+		s.State, s.Summary, s.Next = state.StatusLive, "Everything is live", nobody+"."
+	}
+}
+
+func sentence(text string) string {
+	if text == "" {
+		return text
+	}
+	return strings.ToUpper(text[:1]) + text[1:]
+}
+
+func needs(n int) string {
+	if n == 1 {
+		return "One file needs"
+	}
+	return fmt.Sprintf("%d files need", n)
+}
+
+func waits(n int) string {
+	if n == 1 {
+		return "One file waits"
+	}
+	return fmt.Sprintf("%d files wait", n)
+}
+
+// troubled counts the files that somebody should do something about.
+func troubled(files []state.StatusFile) int {
+	n := 0
+	for i := range files {
+		if isTroubled(&files[i]) {
+			n++
+		}
+	}
+	return n
+}
+
+func isTroubled(f *state.StatusFile) bool {
+	return f.ImportError != "" || (f.State == state.Kept || f.State == state.LeftOut) && isNews(f.Reason)
+}
+
+// nextForFiles names who is to act on the first of the files, since they are listed anyway.
+func nextForFiles(files []state.StatusFile) string {
+	at := slices.IndexFunc(files, func(f state.StatusFile) bool { return isTroubled(&f) })
+	f := &files[at]
+	switch {
+	case f.Reason == reasonSyntax:
+		return "The author of " + f.Path + ": repair it and upload it again, or remove it."
+	case f.Reason == reasonRemoval:
+		return "An operator: dagbucket approve lets the removals go; or upload the files again."
+	case f.Reason == reasonConflict:
+		return "The authors of " + f.Path + ": remove one of the objects that claim it."
+	case f.Reason == reasonArchived:
+		return "The author of " + f.Path + ": restore it, or upload it again."
+	case f.Reason == selection.ReasonUnsafe:
+		return "The author of " + f.Path + ": give it a name that can be a path."
+	}
+	return "The author of " + f.Path + ": see what Airflow says about it, and upload a repaired one."
+}
+
+// notLiveAge is the age, in seconds, of the newest change in the sources that is not live, by the storage's clock. What is left out on purpose
+// does not count. 0 is that all is live, or that nobody looked.
+func (x *run) notLiveAge(ctx context.Context, outcome Outcome) float64 {
+	live := x.record.Live
+	inOrder := outcome == Deployed || outcome == Unchanged
+	if x.view.listings == nil || inOrder && (live == nil || live.Kept+live.LeftOut == 0) || x.readLive(ctx) != nil {
+		return 0
+	}
+	versions, onPurpose := map[string]string{}, map[string]bool{}
+	for i := range x.live {
+		if f := &x.live[i]; f.Pinned != nil {
+			versions[objectID(f.Pinned.Source, f.Pinned.Key)] = f.Pinned.Version // that it is not live is what a person wants
+		} else if f.State != state.LeftOut {
+			versions[objectID(f.Source, f.Key)] = f.Version
+		} else if !isNews(f.Reason) {
+			onPurpose[f.Key] = true
+		}
+	}
+	for _, n := range x.plan.leftOut {
+		if !isNews(n.Reason) {
+			onPurpose[n.Key] = true
+		}
+	}
+	var newest time.Time
+	for i, l := range x.view.listings {
+		for _, o := range l.Objects {
+			if versions[objectID(x.Sources[i].URL, o.Key)] != o.Version && !onPurpose[o.Key] && o.Modified.After(newest) {
+				newest = o.Modified
+			}
+		}
+	}
+	if newest.IsZero() {
+		return 0
+	}
+	return max(x.view.listed.Sub(newest).Seconds(), 0)
+}

@@ -1,0 +1,94 @@
+package awsdoctor
+
+import (
+	"context"
+	"encoding/json"
+	"fmt"
+	"strings"
+
+	"github.com/aws/aws-sdk-go-v2/aws"
+	"github.com/aws/aws-sdk-go-v2/service/eventbridge"
+	"github.com/aws/aws-sdk-go-v2/service/eventbridge/types"
+
+	"github.com/dagbucket/dagbucket/internal/bucket"
+)
+
+// fromEventBridge adds the targets of rules that match changes below the source. AWS itself says what matches.
+func (d *Doctor) fromEventBridge(ctx context.Context, source bucket.URL, f *ways) {
+	err := d.eachRule(ctx, func(rule types.Rule) error { return d.rule(ctx, source, rule, f) })
+	if err != nil {
+		action, _, _ := strings.Cut(err.Error(), ": ")
+		c := cannotLook("notifications", action, err)
+		f.unsure = &c
+	}
+	if err == nil && len(f.created) == 0 {
+		f.notes = append(f.notes, "EventBridge is on, and no enabled rule of the default bus is for them")
+	}
+}
+
+func (d *Doctor) eachRule(ctx context.Context, visit func(types.Rule) error) error {
+	var next *string
+	for {
+		page, err := d.events.ListRules(ctx, &eventbridge.ListRulesInput{NextToken: next})
+		if err != nil {
+			return fmt.Errorf("events:ListRules: %w", err)
+		}
+		for _, rule := range page.Rules {
+			if err := visit(rule); err != nil {
+				return err
+			}
+		}
+		if next = page.NextToken; next == nil {
+			return nil
+		}
+	}
+}
+
+func (d *Doctor) rule(ctx context.Context, source bucket.URL, rule types.Rule, f *ways) error {
+	pattern := aws.ToString(rule.EventPattern)
+	if !strings.Contains(pattern, "aws.s3") && !strings.Contains(pattern, source.Bucket) {
+		return nil
+	}
+	var matches [2]bool
+	for i, kind := range []string{"Object Created", "Object Deleted"} {
+		sample := d.sample(source, kind)
+		answer, err := d.events.TestEventPattern(ctx, &eventbridge.TestEventPatternInput{Event: &sample, EventPattern: &pattern})
+		if err != nil {
+			return fmt.Errorf("events:TestEventPattern: %w", err)
+		}
+		matches[i] = answer.Result
+	}
+	switch {
+	case !matches[0] && !matches[1]:
+		return nil
+	case rule.State == types.RuleStateDisabled:
+		f.notes = append(f.notes, fmt.Sprintf("the rule %q is disabled", aws.ToString(rule.Name)))
+		return nil
+	}
+	targets, err := d.events.ListTargetsByRule(ctx, &eventbridge.ListTargetsByRuleInput{Rule: rule.Name})
+	if err != nil {
+		return fmt.Errorf("events:ListTargetsByRule: %w", err)
+	}
+	if len(targets.Targets) == 0 {
+		f.notes = append(f.notes, fmt.Sprintf("the rule %q has no target", aws.ToString(rule.Name)))
+	}
+	for _, t := range targets.Targets {
+		f.add(aws.ToString(t.Arn), fromEventBridge, matches[0], matches[1])
+	}
+	return nil
+}
+
+// sample is an event as S3 sends it, of a file below the source.
+func (d *Doctor) sample(source bucket.URL, kind string) string {
+	account := d.account
+	if account == "" {
+		account = "123456789012"
+	}
+	event, _ := json.Marshal(map[string]any{ // cannot fail
+		"version": "0", "id": "17793124-05d4-b198-2fde-7ededc63b103", "detail-type": kind, "source": "aws.s3", "account": account,
+		"time": "2026-01-01T00:00:00Z", "region": d.config.Region, "resources": []string{"arn:aws:s3:::" + source.Bucket},
+		"detail": map[string]any{"version": "0", "bucket": map[string]any{"name": source.Bucket},
+			"object": map[string]any{"key": source.Prefix + "doctor.py", "size": 1, "sequencer": "00617F08299329D189"}},
+	})
+	return string(event)
+}

@@ -1,0 +1,124 @@
+package gcpdoctor
+
+import (
+	"context"
+	"fmt"
+	"maps"
+	"slices"
+	"strings"
+
+	"cloud.google.com/go/pubsub/v2/apiv1/pubsubpb"
+	"cloud.google.com/go/storage"
+	"google.golang.org/api/iterator"
+	"google.golang.org/grpc/codes"
+
+	"github.com/dagbucket/dagbucket/internal/doctor"
+)
+
+const connect = "run the module's connect_commands (terraform output), or: gcloud storage buckets notifications create gs://%s --topic=TOPIC --payload-format=json " +
+	"--event-types=OBJECT_FINALIZE,OBJECT_DELETE,OBJECT_ARCHIVE --object-prefix=%s"
+
+// Wiring checks the way from the bucket to the function. Eventarc's triggers make notifications, topics and subscriptions as well.
+func (d *Doctor) Wiring(ctx context.Context, w doctor.Want) []doctor.Check {
+	const name = "notifications"
+	if d.emulated() {
+		return []doctor.Check{doctor.Skip(name, "the storage is a stand-in (STORAGE_EMULATOR_HOST): there is nothing beside it to look at")}
+	}
+	if err := d.connect(ctx); err != nil {
+		return []doctor.Check{doctor.Warn(name, "run gcloud auth application-default login", "it cannot be looked at: %s", line(err.Error()))}
+	}
+	found, err := d.storage.Bucket(w.Source.Bucket).Notifications(ctx)
+	if err != nil {
+		return []doctor.Check{cannotLook(name, "storage.buckets.get on gs://"+w.Source.Bucket, err)}
+	}
+	created, removed, notes := topicsOf(found, w.Source.Prefix)
+	told := checkTold(w, created, removed, notes)
+	if told.Status == doctor.Fault {
+		return []doctor.Check{told}
+	}
+	return append([]doctor.Check{told}, doctor.Choose(created, removed, func(topic string) []doctor.Check { return d.topic(ctx, w, topic) })...)
+}
+
+// topicsOf returns the topics that are told of new files below the prefix, and of deletions; notes say why other notifications do not do.
+func topicsOf(found map[string]*storage.Notification, prefix string) (created, removed, notes []string) {
+	for _, id := range slices.Sorted(maps.Keys(found)) {
+		n := found[id]
+		if !strings.HasPrefix(prefix, n.ObjectNamePrefix) {
+			if strings.HasPrefix(n.ObjectNamePrefix, prefix) {
+				notes = append(notes, fmt.Sprintf("notification %s is for %q only", id, n.ObjectNamePrefix))
+			}
+			continue
+		}
+		topic := "projects/" + n.TopicProjectID + "/topics/" + n.TopicID
+		has := func(kind string) bool { return len(n.EventTypes) == 0 || slices.Contains(n.EventTypes, kind) }
+		if has(storage.ObjectFinalizeEvent) && !slices.Contains(created, topic) {
+			created = append(created, topic)
+		}
+		if has(storage.ObjectDeleteEvent) && !slices.Contains(removed, topic) {
+			removed = append(removed, topic)
+		}
+		if !has(storage.ObjectFinalizeEvent) || !has(storage.ObjectDeleteEvent) {
+			notes = append(notes, fmt.Sprintf("notification %s is for %s", id, strings.Join(n.EventTypes, ", ")))
+		}
+	}
+	return created, removed, notes
+}
+
+func checkTold(w doctor.Want, created, removed, notes []string) doctor.Check {
+	const name = "notifications"
+	repair := fmt.Sprintf(connect, w.Source.Bucket, w.Source.Prefix)
+	because := ""
+	if len(notes) > 0 {
+		because = " (" + strings.Join(notes, "; ") + ")"
+	}
+	switch prefix := w.Source.Prefix; {
+	case len(created) == 0 && len(removed) == 0:
+		return doctor.Bad(name, repair, "the bucket tells nobody of changes below %q%s: uploads wait for the schedule", prefix, because)
+	case len(created) == 0:
+		return doctor.Bad(name, repair, "nobody is told of new files below %q%s: uploads wait for the schedule", prefix, because)
+	case len(removed) == 0:
+		return doctor.Bad(name, repair, "nobody is told of deletions below %q%s: they wait for the schedule", prefix, because)
+	default:
+		return doctor.Good(name, "the bucket's notifications tell of changes below %q", prefix)
+	}
+}
+
+// topic checks what takes a topic's messages to a function.
+func (d *Doctor) topic(ctx context.Context, w doctor.Want, topic string) []doctor.Check {
+	const name = "subscription"
+	var names []string
+	found := d.topics.ListTopicSubscriptions(ctx, &pubsubpb.ListTopicSubscriptionsRequest{Topic: topic})
+	for {
+		subscription, err := found.Next()
+		switch {
+		case err == iterator.Done:
+			return d.subscription(ctx, w, topic, names)
+		case codeOf(err) == codes.NotFound:
+			return []doctor.Check{doctor.Bad(name, "apply Terraform again, or make the topic "+topic, "the notifications go to %s, which does not exist", topic)}
+		case err != nil:
+			return []doctor.Check{cannotLook(name, "pubsub.topics.get on "+topic, err)}
+		}
+		names = append(names, subscription)
+	}
+}
+
+// subscription checks the push subscription of a topic that gets furthest.
+func (d *Doctor) subscription(ctx context.Context, w doctor.Want, topic string, names []string) []doctor.Check {
+	if len(names) == 0 {
+		return []doctor.Check{doctor.Bad("subscription", pushRepair(topic), "the topic %s has no subscription: every event is lost", topic)}
+	}
+	return doctor.Choose(names, names, func(name string) []doctor.Check {
+		s, err := d.subscriptions.GetSubscription(ctx, &pubsubpb.GetSubscriptionRequest{Subscription: name})
+		switch {
+		case codeOf(err) == codes.NotFound:
+			return []doctor.Check{doctor.Bad("subscription", pushRepair(topic), "the subscription %s does not exist", name)}
+		case err != nil:
+			return []doctor.Check{cannotLook("subscription", "pubsub.subscriptions.get on "+name, err)}
+		}
+		return d.push(ctx, w, topic, s)
+	})
+}
+
+func pushRepair(topic string) string {
+	return "apply Terraform again, or give " + topic + " a push subscription to the function's address, with an OIDC token, 600 s to acknowledge and a back-off from 30 s"
+}

@@ -1,0 +1,65 @@
+package promotion
+
+import (
+	"context"
+	"errors"
+	"strings"
+
+	"github.com/dagbucket/dagbucket/internal/bucket"
+)
+
+const (
+	// probeKey names an object that never is there, at the root of a source.
+	probeKey = ".dagbucket-probe"
+	// noVersion can be a version of every storage, so that each is asked; but none of what is not there.
+	noVersion = "1"
+)
+
+// checkWritable refuses to begin where the target could not be written to. It asks for what cannot be: to replace, and to remove, a version of an
+// object that is not there. The answer to somebody without the right is another one, and nothing changes.
+func (x *run) checkWritable(ctx context.Context) error {
+	x.progress(progressOf("check", 0, 0))
+	for i, s := range x.To.Sources {
+		writes, deletes := x.needs(i)
+		key := s.Prefix + probeKey
+		for _, right := range []struct {
+			needed bool
+			ask    func() error
+		}{{writes, func() error { return x.probePut(ctx, x.Buckets[i], key) }}, {deletes, func() error { return x.Buckets[i].Delete(ctx, key, noVersion) }}} {
+			if !right.needed || x.refused() {
+				continue
+			}
+			err := right.ask()
+			switch {
+			case err == nil, errors.Is(err, bucket.ErrChanged):
+			case bucket.Permanent(err), errors.Is(err, errHeedless):
+				x.refuse("", "source %s of %s is not writable: %v", s.URL, x.To.Name, err)
+			default:
+				return err
+			}
+		}
+	}
+	return nil
+}
+
+// needs says what must be allowed in a source. Cloud Storage wants the right to delete for overwriting too.
+func (x *run) needs(source int) (writes, deletes bool) {
+	overwriteDeletes := strings.HasPrefix(x.Buckets[source].String(), "gs://")
+	for _, s := range x.plan.steps {
+		if s.to.source == source {
+			writes = writes || s.line != nil
+			deletes = deletes || s.line == nil || overwriteDeletes && s.have != nil
+		}
+	}
+	return writes, deletes
+}
+
+var errHeedless = errors.New("the storage writes whatever the condition is, so that what others write meanwhile could be lost")
+
+func (x *run) probePut(ctx context.Context, b bucket.Bucket, key string) error {
+	version, err := b.Put(ctx, key, strings.NewReader("dagbucket asks whether it may write here"), bucket.IfVersion(noVersion))
+	if err != nil {
+		return err
+	}
+	return errors.Join(errHeedless, b.Delete(ctx, key, version))
+}

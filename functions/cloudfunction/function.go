@@ -51,7 +51,7 @@ func newHandler() *cloudrunhandler.Handler {
 			return nil, err
 		}
 		return service.New(ctx, cfg, service.Deps{
-			Buckets: buckets, Secrets: clients.Secrets(), Topics: clients.Topics(), Version: version, Log: log, Syntax: syntax, Share: true, Follow: service.FollowTime,
+			Buckets: buckets, Secrets: clients.Secrets(), Topics: clients.Topics(), Version: version, Log: log, Syntax: syntax, Share: true, Follow: true,
 		})
 	}, log)
 }

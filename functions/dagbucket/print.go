@@ -96,6 +96,8 @@ func (c *console) printLive(s *state.Status, now time.Time) {
 		return
 	case s.Deployment.InSync && !live.LiveAt.IsZero() && !live.At.IsZero():
 		fmt.Fprintf(c.out, "  live since %s; Astro ran it %s after the deploy\n", ago(now, live.LiveAt), seconds(live.LiveAt.Sub(live.At).Seconds()))
+	case s.Deployment.InSync && live.Live:
+		fmt.Fprintf(c.out, "  live; deployed %s\n", ago(now, live.At))
 	case s.Deployment.InSync:
 		fmt.Fprintf(c.out, "  deployed %s, and not yet seen to run\n", ago(now, live.At))
 	default:

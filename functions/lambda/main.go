@@ -31,7 +31,7 @@ func main() {
 			return nil, err
 		}
 		return service.New(ctx, cfg, service.Deps{
-			Buckets: buckets, Secrets: clients.Secrets(), Topics: clients.Topics(), Version: version, Log: log, Syntax: syntax, Follow: service.FollowTime,
+			Buckets: buckets, Secrets: clients.Secrets(), Topics: clients.Topics(), Version: version, Log: log, Syntax: syntax, Follow: true,
 			SummaryAttrs: lambdahandler.Metrics(name),
 		})
 	}, name, log)

@@ -51,22 +51,15 @@ locals {
   eventbridge_buckets  = { for b, s in local.special : b => s if var.trigger == "eventbridge" && s.account_id == null }
   notification_buckets = { for b, s in local.special : b => s if var.trigger == "notification" || s.account_id != null }
 
-  # By route: what each text of notify says. One that says nothing has no "to", which the variable refuses.
-  notify = [for r in var.routes : [for d in [
+  # What each target of notify says; the variable refuses what says nothing.
+  notify_targets = [for d in flatten([for r in var.routes : [
     for n in(r.notify == null ? [] : r.notify) : try(jsondecode(startswith(n, "{") ? n : jsonencode({ to = n })), {})
-    ] : {
-    keys   = keys(d)
-    to     = try(tostring(d.to), "")
-    secret = try(d.secret, null)
-    format = try(d.format, null)
-    events = try(tolist(d.events), null)
-  }]]
-  notify_targets = flatten(local.notify)
-  notify_events  = ["kept", "left_out", "held", "failed", "recovered", "drift", "import_errors", "deployed"]
-  notify_topics  = distinct([for t in local.notify_targets : trimprefix(t.to, "sns:") if startswith(t.to, "sns:")])
+  ]]) : { to = try(d.to, ""), secret = try(d.secret, "") }]
+  notify_events = ["kept", "left_out", "held", "failed", "recovered", "drift", "import_errors", "deployed"]
+  notify_topics = distinct([for t in local.notify_targets : trimprefix(t.to, "sns:") if startswith(t.to, "sns:")])
   notify_references = distinct(concat(
     [for t in local.notify_targets : replace(t.to, "/^(webhook|slack):/", "") if can(regex("^(webhook|slack):aws-", t.to))],
-    [for t in local.notify_targets : t.secret if t.secret != null],
+    [for t in local.notify_targets : t.secret if t.secret != ""],
   ))
   reference_form = join("|", [
     "aws-sm:arn:aws[a-z-]*:secretsmanager:[a-z0-9-]+:[0-9]{12}:secret:[A-Za-z0-9/_+=.@!-]+-[A-Za-z0-9]{6}(#[^[:cntrl:]]+)?",

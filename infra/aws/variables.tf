@@ -236,33 +236,35 @@ variable "routes" {
     error_message = "A route's status has *, ? or $${, which IAM reads as a pattern, or a character beyond Latin-1 (U+00FF), which no policy of IAM may contain: write a plain prefix."
   }
 
-  # No value is shown from here on: the address of a webhook is a secret.
+  # No value is shown from here on: the address of a webhook is a secret. A target as a text is one with nothing but "to".
   validation {
-    condition = alltrue(flatten([for targets in local.notify : [for t in targets :
-      can(regex("^sns:arn:aws[a-z-]*:sns:[a-z0-9-]+:[0-9]{12}:[A-Za-z0-9_.-]{1,256}$", t.to)) || can(regex("^webhook:https://[^/[:space:]]+", t.to)) ||
-      can(regex("^(webhook|slack):(${local.reference_form})$", t.to))
+    condition = alltrue(flatten([for r in var.routes : r.notify == null ? [true] : [for d in [for n in r.notify : try(jsondecode(startswith(n, "{") ? n : jsonencode({ to = n })), {})] :
+      can(regex("^sns:arn:aws[a-z-]*:sns:[a-z0-9-]+:[0-9]{12}:[A-Za-z0-9_.-]{1,256}$", d.to)) || can(regex("^webhook:https://[^/[:space:]]+", d.to)) ||
+      can(regex("^(webhook|slack):(${local.reference_form})$", d.to))
     ]]))
     error_message = "A route's notify has no target that this function can reach: write sns:ARN, webhook:https://…, webhook: or slack: and a reference (aws-sm: with the secret's whole ARN, or aws-ssm:NAME), or jsonencode({ to = …, secret = …, format = …, events = […] })."
   }
 
   validation {
-    condition = alltrue(flatten([for targets in local.notify : [for t in targets :
-      t.secret == null ? true : can(regex("^(${local.reference_form})$", t.secret)) && startswith(t.to, "webhook:") && t.format != "slack"
+    condition = alltrue(flatten([for r in var.routes : r.notify == null ? [true] : [for d in [for n in r.notify : try(jsondecode(startswith(n, "{") ? n : jsonencode({ to = n })), {})] :
+      !can(d.secret) ? true : can(regex("^(${local.reference_form})$", d.secret)) && can(regex("^webhook:", d.to)) && try(d.format, "json") != "slack"
     ]]))
     error_message = "A secret of notify signs the bodies of a webhook: target, and is a reference: aws-sm: and the secret's whole ARN, or aws-ssm:NAME."
   }
 
   validation {
-    condition = alltrue(flatten([for targets in local.notify : [for t in targets : alltrue([
-      length(setsubtract(t.keys, ["to", "secret", "format", "events"])) == 0,
-      t.format == null ? true : contains(["json", "slack"], t.format) && startswith(t.to, "webhook:"),
-      t.events == null ? true : length(t.events) > 0 && alltrue([for e in t.events : contains(local.notify_events, e)]),
-    ])]]))
+    condition = alltrue(flatten([for r in var.routes : r.notify == null ? [true] : [for d in [for n in r.notify : try(jsondecode(startswith(n, "{") ? n : jsonencode({ to = n })), {})] :
+      length(setsubtract(keys(d), ["to", "secret", "format", "events"])) == 0 &&
+      (!can(d.format) ? true : can(regex("^(json|slack)$", d.format)) && can(regex("^webhook:", d.to))) &&
+      (!can(d.events) ? true : try(length(d.events) > 0 && length(setsubtract(d.events, local.notify_events)) == 0, false))
+    ]]))
     error_message = "A target of notify has an unknown key, a format other than json or slack (for webhook: alone), or events other than ${join(", ", local.notify_events)}."
   }
 
   validation {
-    condition     = alltrue([for targets in local.notify : length(distinct(targets[*].to)) == length(targets)])
+    condition = alltrue([for r in var.routes : r.notify == null ? true : length(r.notify) == length(distinct(
+      [for n in r.notify : try(jsondecode(n).to, n)]
+    ))])
     error_message = "A route's notify has the same target twice: remove one."
   }
 }

@@ -17,6 +17,14 @@ locals {
   # Eventarc names its subscriptions itself, after the trigger. A list of them would not fit into a filter where there are many buckets.
   subscription_filter = local.pubsub ? "= \"${var.name}-events\"" : "= monitoring.regex.full_match(\"eventarc-.*-${var.name}-[0-9a-f]{8}-(archived|deleted|finalized)-.*\")"
 
+  # Those that take time; the log has the others as well.
+  steps = {
+    list   = "list the sources"
+    wait   = "wait until the sources are quiet"
+    pack   = "fetch, check and pack files"
+    upload = "upload the bundle"
+  }
+
   channels = concat(var.notification_channels, [for channel in google_monitoring_notification_channel.email : channel.id])
 
   # A threshold on a metric that Google keeps.
@@ -136,6 +144,80 @@ resource "google_logging_metric" "seconds" {
   depends_on = [google_project_service.this]
 }
 
+# The line has a field for each step that ran.
+resource "google_logging_metric" "step" {
+  for_each = local.steps
+
+  project         = var.project
+  name            = "${var.name}/seconds-${each.key}"
+  description     = "Seconds that runs of ${var.name} took to ${each.value}, by route."
+  filter          = "${local.run_filter} AND jsonPayload.seconds${title(each.key)}:*"
+  value_extractor = "EXTRACT(jsonPayload.seconds${title(each.key)})"
+
+  metric_descriptor {
+    metric_kind = "DELTA"
+    value_type  = "DISTRIBUTION"
+    unit        = "s"
+
+    labels {
+      key         = "route"
+      value_type  = "STRING"
+      description = "Name of the route."
+    }
+  }
+
+  label_extractors = {
+    route = "EXTRACT(jsonPayload.route)"
+  }
+
+  # 0.01 s to about 15 minutes.
+  bucket_options {
+    exponential_buckets {
+      num_finite_buckets = 17
+      growth_factor      = 2
+      scale              = 0.01
+    }
+  }
+
+  depends_on = [google_project_service.this]
+}
+
+# Log-based metrics count or spread, and none holds a last value: the highest percentile of a few minutes' runs is one.
+resource "google_logging_metric" "not_live_age" {
+  project         = var.project
+  name            = "${var.name}/not-live-age"
+  description     = "Seconds since the newest change in the sources of a route that is not live; 0 if all is live."
+  filter          = "${local.run_filter} AND jsonPayload.notLiveAge:* AND NOT jsonPayload.outcome=(\"covered\" OR \"busy\")"
+  value_extractor = "EXTRACT(jsonPayload.notLiveAge)"
+
+  metric_descriptor {
+    metric_kind = "DELTA"
+    value_type  = "DISTRIBUTION"
+    unit        = "s"
+
+    labels {
+      key         = "route"
+      value_type  = "STRING"
+      description = "Name of the route."
+    }
+  }
+
+  label_extractors = {
+    route = "EXTRACT(jsonPayload.route)"
+  }
+
+  # 1 s to about 12 days.
+  bucket_options {
+    exponential_buckets {
+      num_finite_buckets = 20
+      growth_factor      = 2
+      scale              = 1
+    }
+  }
+
+  depends_on = [google_project_service.this]
+}
+
 resource "google_monitoring_notification_channel" "email" {
   for_each = toset(var.alarms ? var.alarm_emails : [])
 
@@ -230,12 +312,12 @@ resource "google_monitoring_dashboard" "this" {
           widget = {
             title = chart.title
             xyChart = {
-              dataSets = [{
+              dataSets = [for filter in chart.filters : {
                 plotType   = "LINE"
                 targetAxis = "Y1"
                 timeSeriesQuery = {
                   timeSeriesFilter = {
-                    filter = chart.filter
+                    filter = filter
                     aggregation = merge({
                       alignmentPeriod    = "300s"
                       perSeriesAligner   = chart.aligner
@@ -252,35 +334,49 @@ resource "google_monitoring_dashboard" "this" {
     }
   })
 
-  depends_on = [google_logging_metric.runs, google_logging_metric.seconds]
+  depends_on = [google_logging_metric.runs, google_logging_metric.seconds, google_logging_metric.step, google_logging_metric.not_live_age]
 }
 
 locals {
   charts = concat([
     {
       title   = "Runs by outcome"
-      filter  = "metric.type=\"logging.googleapis.com/user/${var.name}/runs\" resource.type=\"cloud_run_revision\""
+      filters = ["metric.type=\"logging.googleapis.com/user/${var.name}/runs\" resource.type=\"cloud_run_revision\""]
       aligner = "ALIGN_DELTA"
       reducer = "REDUCE_SUM"
       by      = ["metric.label.\"outcome\""]
     },
     {
       title   = "Seconds of the slowest runs by route"
-      filter  = "metric.type=\"logging.googleapis.com/user/${var.name}/seconds\" resource.type=\"cloud_run_revision\""
+      filters = ["metric.type=\"logging.googleapis.com/user/${var.name}/seconds\" resource.type=\"cloud_run_revision\""]
+      aligner = "ALIGN_PERCENTILE_99"
+      reducer = "REDUCE_MAX"
+      by      = ["metric.label.\"route\""]
+    },
+    {
+      title   = "Seconds of the slowest steps: ${join(", ", keys(local.steps))}"
+      filters = [for step in keys(local.steps) : "metric.type=\"logging.googleapis.com/user/${var.name}/seconds-${step}\" resource.type=\"cloud_run_revision\""]
+      aligner = "ALIGN_PERCENTILE_99"
+      reducer = "REDUCE_MAX"
+      by      = []
+    },
+    {
+      title   = "Age of the newest change that is not live, in seconds by route"
+      filters = ["metric.type=\"logging.googleapis.com/user/${var.name}/not-live-age\" resource.type=\"cloud_run_revision\""]
       aligner = "ALIGN_PERCENTILE_99"
       reducer = "REDUCE_MAX"
       by      = ["metric.label.\"route\""]
     },
     {
       title   = "Age of the oldest waiting event, in seconds"
-      filter  = "metric.type=\"pubsub.googleapis.com/subscription/oldest_unacked_message_age\" resource.type=\"pubsub_subscription\" resource.label.\"subscription_id\" ${local.subscription_filter}"
+      filters = ["metric.type=\"pubsub.googleapis.com/subscription/oldest_unacked_message_age\" resource.type=\"pubsub_subscription\" resource.label.\"subscription_id\" ${local.subscription_filter}"]
       aligner = "ALIGN_MAX"
       reducer = "REDUCE_MAX"
       by      = []
     },
     ], local.pubsub ? [{
       title   = "Dead letters"
-      filter  = "metric.type=\"pubsub.googleapis.com/subscription/num_undelivered_messages\" resource.type=\"pubsub_subscription\" resource.label.\"subscription_id\"=\"${var.name}-dead-letters\""
+      filters = ["metric.type=\"pubsub.googleapis.com/subscription/num_undelivered_messages\" resource.type=\"pubsub_subscription\" resource.label.\"subscription_id\"=\"${var.name}-dead-letters\""]
       aligner = "ALIGN_MAX"
       reducer = "REDUCE_MAX"
       by      = []

@@ -40,6 +40,31 @@ resource "google_storage_bucket_iam_member" "run_state" {
   member = google_service_account.run.member
 }
 
+# To write over a page it must be deleted, which no role for creating allows; so this one, on the pages alone. Conditions need uniform access.
+resource "google_storage_bucket_iam_member" "run_status" {
+  for_each = { for key, grant in local.status_grants : key => grant if try(local.buckets[grant.bucket].manage, true) }
+
+  bucket = try(google_storage_bucket.source[each.value.bucket].name, each.value.bucket)
+  role   = "roles/storage.objectUser"
+  member = google_service_account.run.member
+
+  condition {
+    title      = "status-pages-${split("/", each.key)[1]}"
+    expression = each.value.expression
+  }
+}
+
+resource "google_pubsub_topic_iam_member" "run_notify" {
+  for_each = local.notify_topics
+
+  project = split("/", each.key)[1]
+  topic   = split("/", each.key)[3]
+  role    = "roles/pubsub.publisher"
+  member  = google_service_account.run.member
+
+  depends_on = [google_project_service.this]
+}
+
 # To name this project as the one that pays.
 resource "google_project_iam_member" "run_pays" {
   count = anytrue([for b in local.buckets : b.requester_pays]) ? 1 : 0
@@ -53,6 +78,7 @@ locals {
   # By secret, not by route: a grant that routes share stays while one of them does. "" is token_secret, whose ID may be unknown at plan.
   secrets = merge(
     { for secret in toset([for r in var.routes : split("/versions/", trimprefix(r.token, "gcp-sm:"))[0] if r.token != null]) : secret => secret },
+    { for secret in local.notify_secrets : secret => secret },
     { for key in toset([for r in var.routes : "" if r.token == null]) : key => local.token_secret },
   )
 }

@@ -26,7 +26,7 @@ locals {
           keep_bundles     = r.keep_bundles
           status           = r.status
           import_errors    = r.import_errors
-          notify           = r.notify
+          notify           = r.notify == null ? null : [for n in r.notify : jsondecode(startswith(n, "{") ? n : jsonencode(n))]
         } : key => value if value != null
       }
     ]
@@ -40,6 +40,33 @@ locals {
     }
   ]
   source_buckets = toset(local.sources[*].bucket)
+
+  # What each target of notify says; the variable refuses what says nothing.
+  notify_targets = [
+    for d in flatten([for r in var.routes : [
+      for n in coalesce(r.notify, []) : try(jsondecode(startswith(n, "{") ? n : jsonencode({ to = n })), {})
+    ]]) : { to = try(d.to, ""), secret = try(d.secret, "") }
+  ]
+  notify_events  = ["kept", "left_out", "held", "failed", "recovered", "drift", "import_errors", "deployed"]
+  notify_topics  = toset([for t in local.notify_targets : trimprefix(t.to, "pubsub:") if startswith(t.to, "pubsub:")])
+  reference_form = "gcp-sm:projects/[^/\\s]+/secrets/[A-Za-z0-9_-]{1,255}/versions/[^/\\s]+"
+  notify_secrets = toset([
+    for s in flatten([for t in local.notify_targets : [replace(t.to, "/^(webhook|slack):/", ""), t.secret]]) :
+    split("/versions/", trimprefix(s, "gcp-sm:"))[0] if startswith(s, "gcp-sm:")
+  ])
+
+  # Where copies of the status pages go: a grant for each bucket, and more where the condition on its objects would be longer than Google takes.
+  status_places = [for r in var.routes : trimprefix(r.status, "gs://") if r.status != null]
+  status_grants = merge([
+    for bucket in toset([for p in local.status_places : split("/", p)[0]]) : {
+      for i, places in chunklist(sort([for p in local.status_places : p if split("/", p)[0] == bucket]), 10) : "${bucket}/${i + 1}" => {
+        bucket = bucket
+        expression = join(" || ", [
+          for p in places : "resource.name.startsWith(${jsonencode("projects/_/buckets/${bucket}/objects/${trimprefix(p, "${bucket}/")}")})"
+        ])
+      }
+    }
+  ]...)
 
   # With created ones that have no route: a bucket stays when its last route goes.
   buckets = {
@@ -227,6 +254,8 @@ resource "google_cloudfunctions2_function" "this" {
     terraform_data.grants_settle,
     google_storage_bucket_iam_member.run_state,
     google_storage_bucket_iam_member.run_source,
+    google_storage_bucket_iam_member.run_status,
     google_secret_manager_secret_iam_member.run,
+    google_pubsub_topic_iam_member.run_notify,
   ]
 }

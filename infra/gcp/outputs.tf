@@ -56,10 +56,14 @@ output "empty_state_command" {
 }
 
 output "connect_commands" {
-  description = "Commands for the owner of each bucket with manage = false, by bucket: read rights for the function, and a notification for each prefix."
+  description = "Commands for the owner of each bucket with manage = false, by bucket: read rights for the function, write rights for its status pages, and a notification for each prefix."
   value = {
     for name, b in local.buckets : name => concat(
       ["gcloud storage buckets add-iam-policy-binding gs://${name} --member=${google_service_account.run.member} --role=roles/storage.objectViewer"],
+      [for grant in local.status_grants : join(" ", [
+        "gcloud storage buckets add-iam-policy-binding gs://${name} --member=${google_service_account.run.member} --role=roles/storage.objectUser",
+        "--condition='^:^title=status-pages:expression=${replace(grant.expression, "'", "'\\''")}'",
+      ]) if grant.bucket == name],
       # The topic is there, and its grants are the module's: the owner needs no right on it.
       [for n in local.notifications : join(" ", concat([
         "gcloud storage buckets notifications create gs://${name} --topic=projects/${var.project}/topics/${var.name}-events --skip-topic-setup",

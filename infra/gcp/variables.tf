@@ -58,7 +58,10 @@ variable "labels" {
 #   guard             allow_empty, max_removed_percent, max_removed_files
 #   limits            max_files, max_bytes (such as "2GiB")
 #   replace_existing, on_drift, base_dir, keep_bundles
-#   syntax, status, import_errors, notify     are passed on; see the project's README for what has an effect yet
+#   syntax, import_errors
+#   status            "gs://bucket/prefix/": a copy of the status pages, in a bucket with uniform access; known at plan
+#   notify            each a text, "pubsub:projects/P/topics/T", "webhook:https://…", "webhook:REFERENCE" or "slack:REFERENCE", or where there is more to
+#                     say jsonencode({to, secret, format, events}); a reference is that of a secret, as for token. Topics and references known at plan
 variable "routes" {
   description = "The routes of the configuration file, with its keys: each brings one or more bucket prefixes to one Astro Deployment."
   type = list(object({
@@ -255,12 +258,50 @@ variable "routes" {
   }
 
   validation {
-    # Webhook addresses are secrets, so values are not shown.
-    condition = alltrue([
-      for n in flatten([for r in var.routes : coalesce(r.notify, [])]) :
-      can(regex("^(pubsub:projects/[^/\\s]+/topics/[^/\\s]+|webhook:https://[^\\s/]+.*|slack:gcp-sm:projects/[^/\\s]+/secrets/[^/\\s]+/versions/[^/\\s]+)$", n))
-    ])
-    error_message = "routes: a target of notify is pubsub:projects/P/topics/T, webhook:https://… or slack:gcp-sm:projects/P/secrets/S/versions/V."
+    # Webhook addresses are secrets, so values are not shown. A target as a text is one with nothing but "to".
+    condition = alltrue(flatten([for r in var.routes : [for d in [for n in coalesce(r.notify, []) : try(jsondecode(startswith(n, "{") ? n : jsonencode({ to = n })), {})] :
+      can(regex("^(pubsub:projects/[a-z0-9][a-z0-9.:-]{0,99}/topics/[A-Za-z][A-Za-z0-9_.~+-]{2,254}|webhook:https://[^\\s/]+.*|(webhook|slack):${local.reference_form})$", d.to))
+    ]]))
+    error_message = "routes: a target of notify is pubsub:projects/P/topics/T, webhook:https://…, webhook: or slack: and a reference (gcp-sm:projects/P/secrets/S/versions/V), or jsonencode({ to = …, secret = …, format = …, events = […] })."
+  }
+
+  validation {
+    condition = alltrue(flatten([for r in var.routes : [for d in [for n in coalesce(r.notify, []) : try(jsondecode(startswith(n, "{") ? n : jsonencode({ to = n })), {})] :
+      !can(d.secret) ? true : can(regex("^${local.reference_form}$", d.secret)) && can(regex("^webhook:", d.to)) && try(d.format, "json") != "slack"
+    ]]))
+    error_message = "routes: a secret of notify signs the bodies of a webhook: target, and is a reference: gcp-sm:projects/P/secrets/S/versions/V."
+  }
+
+  validation {
+    condition = alltrue(flatten([for r in var.routes : [for d in [for n in coalesce(r.notify, []) : try(jsondecode(startswith(n, "{") ? n : jsonencode({ to = n })), {})] :
+      length(setsubtract(keys(d), ["to", "secret", "format", "events"])) == 0 &&
+      (!can(d.format) ? true : can(regex("^(json|slack)$", d.format)) && can(regex("^webhook:", d.to))) &&
+      (!can(d.events) ? true : try(length(d.events) > 0 && length(setsubtract(d.events, local.notify_events)) == 0, false))
+    ]]))
+    error_message = "routes: a target of notify has an unknown key, a format other than json or slack (for webhook: alone), or events other than ${join(", ", local.notify_events)}."
+  }
+
+  validation {
+    condition = alltrue([for r in var.routes : length(coalesce(r.notify, [])) == length(distinct(
+      [for n in coalesce(r.notify, []) : try(jsondecode(n).to, n)]
+    ))])
+    error_message = "routes: a notify has the same target twice; remove one."
+  }
+
+  validation {
+    condition = alltrue(flatten([for r in var.routes : [for d in [for n in coalesce(r.notify, []) : try(jsondecode(startswith(n, "{") ? n : jsonencode({ to = n })), {})] :
+      try(d.to, "") != "pubsub:projects/${var.project}/topics/${var.name}-events"
+    ]]))
+    error_message = "routes: a notify names the topic that wakes the function itself; take another one."
+  }
+
+  validation {
+    # As for a token of a route.
+    condition = alltrue([for r in var.routes : r.token != null]) && var.token_secret != null ? true : !anytrue(flatten([for r in var.routes : [for d in [for n in coalesce(r.notify, []) : try(jsondecode(startswith(n, "{") ? n : jsonencode({ to = n })), {})] : [
+      for s in [try(replace(d.to, "/^(webhook|slack):/", ""), ""), try(d.secret, "")] :
+      split("/versions/", trimprefix(s, "gcp-sm:"))[0] == coalesce(var.token_secret, "projects/${var.project}/secrets/${var.name}-token")
+    ]]]))
+    error_message = "routes: a secret of notify is token_secret, which holds the Astro API token; put it into a secret of its own."
   }
 }
 

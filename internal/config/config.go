@@ -10,9 +10,11 @@ import (
 
 // Config is a validated configuration. It holds no secret but the addresses of webhooks, only references to secrets.
 type Config struct {
-	State    bucket.URL // outside every source
-	Routes   []Route    // at least one, names unique, at most one for each Deployment
-	AstroURL string     // ASTRO_API_URL without trailing slash; https, or plain http to a loopback host
+	State  bucket.URL // outside every source
+	Routes []Route    // at least one, names unique, at most one for each Deployment
+	// Follow is how long a function's run waits for Astro to run what it deployed: DAGBUCKET_FOLLOW, default 1m; 0 leaves that to the next run.
+	Follow   time.Duration
+	AstroURL string // ASTRO_API_URL without trailing slash; https, or plain http to a loopback host
 }
 
 // Route is one Deployment and the sources that feed it.

@@ -11,6 +11,7 @@ import (
 	"os"
 	"slices"
 	"strings"
+	"time"
 
 	"go.yaml.in/yaml/v3"
 
@@ -46,7 +47,7 @@ var variables = []variable{
 // of open's that may pass. open should stop reading after 1 MiB and a byte: Load refuses more than 1 MiB.
 func Load(ctx context.Context, env func(string) string, open func(ctx context.Context, url string) ([]byte, error)) (*Config, error) {
 	r := &reader{names: map[string]string{}, lines: map[string]int{}, bad: map[string]bool{}}
-	c := &Config{AstroURL: defaultAstroURL}
+	c := &Config{AstroURL: defaultAstroURL, Follow: time.Minute}
 	r.environment(env, c)
 	source := env("DAGBUCKET_CONFIG")
 	if source == "" {
@@ -86,6 +87,13 @@ func (r *reader) environment(env func(string) string, c *Config) {
 			r.problem("ASTRO_API_URL", "%s", err)
 		}
 		c.AstroURL = u
+	}
+	if s := env("DAGBUCKET_FOLLOW"); s != "" {
+		d, err := parseDuration(s)
+		if err != nil {
+			r.problem("DAGBUCKET_FOLLOW", "%s", err)
+		}
+		c.Follow = d
 	}
 	if env("ASTRO_API_TOKEN") == "" {
 		return

@@ -65,7 +65,7 @@ func TestEveryKeyOfTheFile(t *testing.T) {
 	usual := []string{"kept", "left_out", "held", "failed", "recovered", "drift", "import_errors"}
 	require.Equal(t, &Config{
 		State:    mustURL(t, "s3://acme-dagbucket-state/"),
-		AstroURL: "https://api.astronomer.io/v1",
+		AstroURL: "https://api.astronomer.io/v1", Follow: time.Minute,
 		Routes: []Route{{
 			Name: "prod",
 			Sources: []Source{
@@ -131,7 +131,7 @@ func TestEveryVariable(t *testing.T) {
 		"DAGBUCKET_SOURCE": "gs://acme-dags/dags/", "DAGBUCKET_STATE": "gs://state/x", "ASTRO_DEPLOYMENT_ID": "dep1",
 		"ASTRO_ORGANIZATION_ID": "org1", "DAGBUCKET_TOKEN": "gcp-sm:projects/p/secrets/s/versions/latest", "DAGBUCKET_ROUTE": "dev",
 		"DAGBUCKET_QUIET_PERIOD": "0", "DAGBUCKET_MAX_WAIT": "0s", "DAGBUCKET_SYNTAX": "warn", "DAGBUCKET_REPLACE_EXISTING": "TRUE",
-		"ASTRO_API_URL": "http://127.0.0.1:8080/v1/",
+		"ASTRO_API_URL": "http://127.0.0.1:8080/v1/", "DAGBUCKET_FOLLOW": "30s",
 	}.get, nil)
 	require.NoError(t, err)
 	want := defaultRoute()
@@ -139,7 +139,7 @@ func TestEveryVariable(t *testing.T) {
 	want.Name, want.Deployment, want.Organization, want.Syntax = "dev", "dep1", "org1", "warn"
 	want.Token = "gcp-sm:projects/p/secrets/s/versions/latest"
 	want.QuietPeriod, want.MaxWait, want.ReplaceExisting = 0, 0, true
-	require.Equal(t, &Config{State: mustURL(t, "gs://state/x/"), AstroURL: "http://127.0.0.1:8080/v1", Routes: []Route{want}}, c)
+	require.Equal(t, &Config{State: mustURL(t, "gs://state/x/"), AstroURL: "http://127.0.0.1:8080/v1", Follow: 30 * time.Second, Routes: []Route{want}}, c)
 }
 
 // TestReports compares whole reports: one line a problem, in the order of the file, no secret in any of them.
@@ -161,6 +161,7 @@ func TestReports(t *testing.T) {
 			"ASTRO_API_TOKEN": "SECRET",
 		},
 		"fileandvariables": file.with(vars{"DAGBUCKET_SOURCE": "s3://acme-dags/", "ASTRO_DEPLOYMENT_ID": "dep1", "DAGBUCKET_TOKEN": "SECRET"}),
+		"badfollow":        file.with(vars{"DAGBUCKET_FOLLOW": "soon"}),
 		"badapiurl":        file.with(vars{"ASTRO_API_URL": "https://user:SECRET@api.astronomer.io/v1"}),
 		"httpfile":         {"DAGBUCKET_CONFIG": "https://acme.s3.amazonaws.com/c.yaml?X-Amz-Signature=SECRET"},
 		"nofile":           {"DAGBUCKET_CONFIG": "testdata/none.yaml"},

@@ -25,6 +25,7 @@ import (
 	"github.com/dagbucket/dagbucket/internal/pysyntax"
 	"github.com/dagbucket/dagbucket/internal/secret"
 	"github.com/dagbucket/dagbucket/internal/service"
+	"github.com/dagbucket/dagbucket/internal/statuspage"
 )
 
 const (
@@ -89,6 +90,7 @@ type demo struct {
 	cloud    cloud
 	endpoint string // of the storage server
 	astroURL string
+	pageURL  string
 	astro    *astrotest.Server
 	source   bucket.Bucket
 	service  *service.Service
@@ -155,6 +157,9 @@ func (d *demo) start(ctx context.Context) error {
 	if err := d.wire(ctx); err != nil {
 		return err
 	}
+	if d.pageURL, err = d.listen(http.HandlerFunc(d.showPage)); err != nil {
+		return err
+	}
 	d.invoke, err = d.cloud.newFunction(d)
 	return err
 }
@@ -198,7 +203,7 @@ func (d *demo) wire(ctx context.Context) error {
 		return err
 	}
 	d.service, err = service.New(ctx, cfg, service.Deps{
-		Buckets: buckets, Secrets: secret.Local(getenv), Version: d.Version, Log: d.Log, Share: d.cloud.share, Syntax: d.Syntax, Follow: 10 * time.Second,
+		Buckets: buckets, Secrets: secret.Local(getenv), Version: d.Version, Log: d.Log, Share: d.cloud.share, Syntax: d.Syntax, Follow: true,
 		// It is asked once for each run, however many invocations share that.
 		SummaryAttrs: func(r deployer.Result) []slog.Attr { d.show(ctx, r); return nil },
 	})
@@ -259,10 +264,34 @@ func (d *demo) invite() {
 	d.mu.Lock()
 	defer d.mu.Unlock()
 	fmt.Fprint(d.Out, "\nNow you are the DAG author. In another terminal:\n\n")
-	for _, c := range append(d.cloud.commands(d.endpoint), command{"what is live", "curl " + d.astroURL + "/live"}) {
+	for _, c := range append(d.cloud.commands(d.endpoint), command{"what is live", "curl " + d.astroURL + "/live"}, command{"a page to see", d.pageURL}) {
 		fmt.Fprintf(d.Out, "  %-14s %s\n", c.does, c.line)
 	}
 	fmt.Fprint(d.Out, d.cloud.tools(d.endpoint), "\nA second after the last change it is deployed; watch it here. Ctrl-C ends the demo.\n")
+}
+
+// pageRefresh is in seconds.
+const pageRefresh = "5"
+
+// showPage is the status page, as it would be written now.
+func (d *demo) showPage(w http.ResponseWriter, r *http.Request) {
+	if r.URL.Path != "/" {
+		http.NotFound(w, r)
+		return
+	}
+	route, err := d.service.Route("")
+	if err != nil {
+		http.Error(w, err.Error(), http.StatusInternalServerError)
+		return
+	}
+	status, err := route.Status(r.Context())
+	if err != nil {
+		http.Error(w, err.Error(), http.StatusInternalServerError)
+		return
+	}
+	w.Header().Set("Content-Type", "text/html; charset=utf-8")
+	w.Header().Set("Refresh", pageRefresh)
+	_ = statuspage.Render(w, &status) // whoever looks may leave
 }
 
 // showLive lists what the stand-in's Deployment runs.

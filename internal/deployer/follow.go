@@ -13,7 +13,7 @@ import (
 )
 
 const (
-	followPoll   = 2 * time.Second
+	followPoll   = time.Second
 	followMargin = 15 * time.Second // of the invocation's time, which is left for what comes after
 )
 

@@ -21,14 +21,14 @@ func TestARunFollowsItsDeploy(t *testing.T) {
 	}{
 		"it comes":            {func(w *world) { w.astro.slow = w.clock.slept < 10*time.Second }, true, 10 * time.Second},
 		"it does not come":    {func(*world) {}, false, 20 * time.Second},
-		"somebody rings":      {func(w *world) { _, _ = w.route.Store.TakeLease(context.Background(), "another") }, false, 2 * time.Second},
-		"another deploy":      {func(w *world) { w.astro.desired = "theirs" }, false, 2 * time.Second},
-		"Astro does not say":  {func(w *world) { w.astro.err = errors.New("down") }, false, 2 * time.Second},
-		"somebody here waits": {func(w *world) { w.route.Wanted = func() bool { return true } }, false, 2 * time.Second},
+		"somebody rings":      {func(w *world) { _, _ = w.route.Store.TakeLease(context.Background(), "another") }, false, time.Second},
+		"another deploy":      {func(w *world) { w.astro.desired = "theirs" }, false, time.Second},
+		"Astro does not say":  {func(w *world) { w.astro.err = errors.New("down") }, false, time.Second},
+		"somebody here waits": {func(w *world) { w.route.Wanted = func() bool { return true } }, false, time.Second},
 		"overtaken": {func(w *world) {
 			w.astro.slow = false
 			require.NoError(w.t, w.route.Pause(context.Background(), ""))
-		}, false, 2 * time.Second},
+		}, false, time.Second},
 	} {
 		t.Run(name, func(t *testing.T) {
 			w := newWorld(t)

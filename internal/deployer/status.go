@@ -141,7 +141,7 @@ func (x *run) statusDeploy(d *state.Deploy) *state.StatusDeploy {
 		url += "/deploy-history"
 	}
 	return &state.StatusDeploy{Run: d.Run, DeployID: d.DeployID, URL: url, TarballVersion: d.TarballVersion, Digest: d.Digest, Files: d.Files,
-		Bytes: d.Bytes, At: d.At, LiveAt: d.LiveAt, RolledBack: d.RolledBack}
+		Bytes: d.Bytes, At: d.At, Live: d.Confirmed, LiveAt: d.LiveAt, RolledBack: d.RolledBack}
 }
 
 // statusFiles is every file that is live or in a source, ascending by path.

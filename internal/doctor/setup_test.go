@@ -60,6 +60,7 @@ type setup struct {
 	secrets  secret.Resolver
 	clouds   func() map[string]doctor.Cloud // new ones, as each call of the command line has
 	late     time.Duration                  // of the local clock
+	litters  bool                           // nothing can be deleted
 }
 
 func newSetup(t *testing.T) *setup {
@@ -174,7 +175,9 @@ func (s *setup) diagnose(deep bool) *doctor.Report {
 	for _, part := range append(strings.Split(s.token, ".")[1:], "AKIASECRET", "sig=") {
 		require.NotContains(s.t, text.String()+string(document), part)
 	}
-	s.noProbe()
+	if !s.litters {
+		s.noProbe()
+	}
 	return report
 }
 

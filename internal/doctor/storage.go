@@ -50,7 +50,7 @@ func (p *patient) source(ctx context.Context, s config.Source) Check {
 	files := slices.DeleteFunc(listing.Objects, func(o bucket.Object) bool { return o.Key[len(o.Key)-1] == '/' })
 	if len(files) == 0 {
 		return Warn("source", "upload the first DAG file to "+s.URL.String()+", or correct the prefix if files should be there",
-			"it can be listed, and holds no file: it waits for the first one")
+			"it can be listed, and holds no file: the first one is waited for, and where DAGs are live runs are held")
 	}
 	at := slices.IndexFunc(files, func(o bucket.Object) bool { return !o.Archived && o.Size > 0 })
 	if at < 0 {

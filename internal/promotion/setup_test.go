@@ -139,7 +139,7 @@ func (w *world) shown(name, prefix string) map[string]string {
 	require.NoError(w.t, err)
 	contents := map[string]string{}
 	for _, o := range listing.Objects {
-		content, _, err := bucket.Read(context.Background(), b, o.Key, o.Version, 1<<30)
+		content, _, err := bucket.Read(context.Background(), b, o.Key, "", 1<<30)
 		require.NoError(w.t, err)
 		contents[strings.TrimPrefix(o.Key, prefix)] = string(content)
 	}

@@ -68,7 +68,7 @@ func newCloudFunction(t *testing.T, o cloudOptions) *cloudFunction {
 	missing := filepath.Join(t.TempDir(), "missing") // local disk is memory on Cloud Run: whoever wants to write there fails
 	run.Env = append([]string{
 		"TMPDIR=" + missing, "HOME=" + missing, "STORAGE_EMULATOR_HOST=" + endpoint,
-		"DAGBUCKET_SOURCE=gs://acme-dags/dags/", "DAGBUCKET_STATE=gs://acme-state/", "DAGBUCKET_ROUTE=prod", "DAGBUCKET_QUIET_PERIOD=0s",
+		"DAGBUCKET_SOURCE=gs://acme-dags/dags/", "DAGBUCKET_STATE=gs://acme-state/", "DAGBUCKET_ROUTE=prod", "DAGBUCKET_QUIET_PERIOD=0s", "DAGBUCKET_FOLLOW=0s",
 		"ASTRO_DEPLOYMENT_ID=" + astrotest.DeploymentID, "ASTRO_API_TOKEN=" + f.token, "ASTRO_API_URL=" + f.astro.URL(),
 	}, o.env...)
 	instance, err := cloudrun.Start(t.Context(), run)

@@ -55,7 +55,7 @@ func startFunction(t *testing.T, binary string, o astrotest.Options, extraEnv ..
 	}
 	f.env = append([]string{
 		"AWS_ACCESS_KEY_ID=" + gateway.AccessKey, "AWS_SECRET_ACCESS_KEY=" + gateway.SecretKey, "AWS_ENDPOINT_URL_S3=" + gateway.Endpoint,
-		"DAGBUCKET_SOURCE=s3://acme-dags/dags/", "DAGBUCKET_STATE=s3://acme-state/", "DAGBUCKET_ROUTE=prod", "DAGBUCKET_QUIET_PERIOD=0s",
+		"DAGBUCKET_SOURCE=s3://acme-dags/dags/", "DAGBUCKET_STATE=s3://acme-state/", "DAGBUCKET_ROUTE=prod", "DAGBUCKET_QUIET_PERIOD=0s", "DAGBUCKET_FOLLOW=0s",
 		"ASTRO_DEPLOYMENT_ID=" + astrotest.DeploymentID, "ASTRO_API_TOKEN=" + f.token, "ASTRO_API_URL=" + f.astro.URL(),
 	}, extraEnv...)
 	f.Environment, err = lambdaruntime.Start(context.Background(), lambdaruntime.Options{Binary: binary, Env: f.env})

@@ -27,9 +27,6 @@ import (
 // routesAtOnce bounds the runs side by side, of an invocation or of a process that shares them: each may need the memory of one run.
 const routesAtOnce = 2
 
-// FollowTime is how long a function's run waits for Astro to run what it deployed: Astro mostly takes less than a minute.
-const FollowTime = time.Minute
-
 // Deps is what a Service needs of its surroundings.
 type Deps struct {
 	Buckets bucket.Openers
@@ -41,8 +38,8 @@ type Deps struct {
 	// SummaryAttrs, if set, adds attributes to the one line that is logged for each run.
 	SummaryAttrs func(deployer.Result) []slog.Attr
 	Progress     func(deployer.Progress) // optional
-	// Follow is how long a run that deployed waits for Astro to run it, if there are few routes; 0: a later run finds out.
-	Follow time.Duration
+	// Follow has a run that deployed wait for Astro to run it, if there are few routes; else a later run finds out.
+	Follow bool
 	// Share lets concurrent calls of Handle share runs, one at a time for each route: for a process that serves many requests at once.
 	Share bool
 }
@@ -109,8 +106,8 @@ func (s *Service) wire(ctx context.Context, r config.Route) (*deployer.Route, er
 	if route.Pages, err = s.pages(ctx, route.Store, r); err != nil {
 		return nil, fmt.Errorf("status %s: %w", r.Status, err)
 	}
-	if len(s.config.Routes) <= routesAtOnce { // or runs that wait for Astro would be in the way of others
-		route.Follow = s.deps.Follow
+	if s.deps.Follow && len(s.config.Routes) <= routesAtOnce { // or runs that wait for Astro would be in the way of others
+		route.Follow = s.config.Follow
 	}
 	if route.Notifier, err = s.notifier(r); err != nil {
 		return nil, fmt.Errorf("notify: %w", err)

@@ -80,7 +80,8 @@ type StatusDeploy struct {
 	Files          int       `json:"files"`
 	Bytes          int64     `json:"bytes"`
 	At             time.Time `json:"at"`                  // when it was finalized
-	LiveAt         time.Time `json:"liveAt,omitzero"`     // when Astro was first seen to run it; absent while it was not
+	Live           bool      `json:"live"`                // Astro was seen to run it
+	LiveAt         time.Time `json:"liveAt,omitzero"`     // when a run first saw that; absent before
 	RolledBack     string    `json:"rolledBack,omitzero"` // the run whose contents it brought back
 }
 

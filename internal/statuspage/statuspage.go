@@ -25,7 +25,7 @@ var (
 
 var page = template.Must(template.New("page").Funcs(template.FuncMap{
 	"show": show, "machine": machine, "human": human, "took": took, "seconds": seconds, "size": size, "number": number,
-	"plural": plural, "short": short, "link": newLink,
+	"plural": plural, "short": short, "link": newLink, "prose": prose,
 }).Parse(pageSource))
 
 // policy lets the browser run and show what is in this package and nothing else, whatever a name may contain.

@@ -63,6 +63,27 @@ func isBlank(r rune) bool {
 func show(s string) string      { return visible(s, false) }
 func showLines(s string) string { return visible(s, true) }
 
+// part is a piece of a sentence; Code stood between backticks.
+type part struct {
+	Text string
+	Code bool
+}
+
+// prose divides a sentence into its parts. A backtick without another stays.
+func prose(s string) []part {
+	pieces := strings.Split(showLines(s), "`")
+	if last := len(pieces) - 1; last%2 == 1 {
+		pieces = append(pieces[:last-1], pieces[last-1]+"`"+pieces[last])
+	}
+	var parts []part
+	for i, piece := range pieces {
+		if piece != "" {
+			parts = append(parts, part{piece, i%2 == 1})
+		}
+	}
+	return parts
+}
+
 // safeURL returns a URL that may become a link, or "".
 func safeURL(raw string) string {
 	u, err := url.Parse(raw)

@@ -139,7 +139,7 @@ type tour struct {
 }
 
 // attentionLimits are how many files of each class are shown above the list: a mass removal must not bury the rest.
-var attentionLimits = [...]int{40, 40, 5, 10}
+var attentionLimits = [...]int{20, 20, 5, 5}
 
 func (t *tour) visit(f *state.StatusFile) {
 	if t.states == nil {

@@ -30,6 +30,26 @@ run "metrics" {
     condition     = google_logging_metric.seconds.value_extractor == "EXTRACT(jsonPayload.seconds)" && google_logging_metric.seconds.metric_descriptor[0].value_type == "DISTRIBUTION"
     error_message = "Their seconds are a distribution."
   }
+
+  assert {
+    condition = (
+      { for step, m in google_logging_metric.step : m.name => m.value_extractor } == {
+        "dagbucket/seconds-list"   = "EXTRACT(jsonPayload.secondsList)"
+        "dagbucket/seconds-pack"   = "EXTRACT(jsonPayload.secondsPack)"
+        "dagbucket/seconds-upload" = "EXTRACT(jsonPayload.secondsUpload)"
+        "dagbucket/seconds-wait"   = "EXTRACT(jsonPayload.secondsWait)"
+      } && alltrue([for step, m in google_logging_metric.step : endswith(m.filter, "AND jsonPayload.seconds${title(step)}:*") && m.metric_descriptor[0].value_type == "DISTRIBUTION"])
+    )
+    error_message = "The seconds of a step are those of the runs in which it ran."
+  }
+
+  assert {
+    condition = (
+      google_logging_metric.not_live_age.value_extractor == "EXTRACT(jsonPayload.notLiveAge)" &&
+      endswith(google_logging_metric.not_live_age.filter, "AND jsonPayload.notLiveAge:* AND NOT jsonPayload.outcome=(\"covered\" OR \"busy\")")
+    )
+    error_message = "A run that did not look knows no age."
+  }
 }
 
 run "alarms" {
@@ -117,8 +137,11 @@ run "dashboard" {
   command = plan
 
   assert {
-    condition     = [for tile in jsondecode(google_monitoring_dashboard.this[0].dashboard_json).mosaicLayout.tiles : tile.widget.title] == ["Runs by outcome", "Seconds of the slowest runs by route", "Age of the oldest waiting event, in seconds", "Dead letters"]
-    error_message = "The dashboard has four charts."
+    condition = [for tile in jsondecode(google_monitoring_dashboard.this[0].dashboard_json).mosaicLayout.tiles : tile.widget.title] == [
+      "Runs by outcome", "Seconds of the slowest runs by route", "Seconds of the slowest steps: list, pack, upload, wait", "Age of the newest change that is not live, in seconds by route",
+      "Age of the oldest waiting event, in seconds", "Dead letters",
+    ]
+    error_message = "The dashboard has six charts."
   }
 
   assert {
@@ -127,7 +150,12 @@ run "dashboard" {
   }
 
   assert {
-    condition     = [for tile in jsondecode(google_monitoring_dashboard.this[0].dashboard_json).mosaicLayout.tiles : [try(tile.xPos, 0), try(tile.yPos, 0), tile.width, tile.height]] == [[0, 0, 24, 16], [24, 0, 24, 16], [0, 16, 24, 16], [24, 16, 24, 16]]
+    condition     = [for tile in jsondecode(google_monitoring_dashboard.this[0].dashboard_json).mosaicLayout.tiles : [try(tile.xPos, 0), try(tile.yPos, 0), tile.width, tile.height]] == [[0, 0, 24, 16], [24, 0, 24, 16], [0, 16, 24, 16], [24, 16, 24, 16], [0, 32, 24, 16], [24, 32, 24, 16]]
     error_message = "Each has a place of its own."
+  }
+
+  assert {
+    condition     = length(jsondecode(google_monitoring_dashboard.this[0].dashboard_json).mosaicLayout.tiles[2].widget.xyChart.dataSets) == 4
+    error_message = "A step has no line."
   }
 }

@@ -65,7 +65,11 @@ run "everything" {
       keep_bundles     = 5
       status           = "gs://acme-dags-status/prod/"
       import_errors    = true
-      notify           = ["pubsub:projects/acme-data/topics/dags", "webhook:https://hooks.example.com/very-secret"]
+      notify = [
+        "pubsub:projects/acme-data/topics/dags",
+        "webhook:https://hooks.example.com/very-secret",
+        jsonencode({ to = "webhook:https://hooks.example.com/very-secret-too", secret = "gcp-sm:projects/acme-secrets/secrets/hook/versions/latest", format = "json", events = ["held"] }),
+      ]
       }, {
       name       = "test"
       sources    = [{ url = "gs://acme-dags/test/" }]
@@ -96,7 +100,11 @@ run "everything" {
       keep_bundles     = 5
       status           = "gs://acme-dags-status/prod/"
       import_errors    = true
-      notify           = ["pubsub:projects/acme-data/topics/dags", "webhook:https://hooks.example.com/very-secret"]
+      notify = [
+        "pubsub:projects/acme-data/topics/dags",
+        "webhook:https://hooks.example.com/very-secret",
+        { to = "webhook:https://hooks.example.com/very-secret-too", secret = "gcp-sm:projects/acme-secrets/secrets/hook/versions/latest", format = "json", events = ["held"] },
+      ]
     }
     error_message = "Every key arrives, numbers as numbers and bools as bools."
   }
@@ -113,7 +121,7 @@ run "everything" {
 
   assert {
     condition = (
-      sort(keys(google_secret_manager_secret_iam_member.run)) == tolist(["", "projects/acme-secrets/secrets/prod"]) &&
+      sort(keys(google_secret_manager_secret_iam_member.run)) == tolist(["", "projects/acme-secrets/secrets/hook", "projects/acme-secrets/secrets/prod"]) &&
       google_secret_manager_secret_iam_member.run["projects/acme-secrets/secrets/prod"].project == "acme-secrets" && google_secret_manager_secret_iam_member.run["projects/acme-secrets/secrets/prod"].secret_id == "prod" &&
       google_secret_manager_secret_iam_member.run[""].project == "acme-data" && google_secret_manager_secret_iam_member.run[""].secret_id == "dagbucket-token"
     )

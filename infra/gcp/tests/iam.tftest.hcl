@@ -49,6 +49,72 @@ run "function_reads_sources_and_writes_state" {
   }
 }
 
+run "notify_and_status" {
+  command = plan
+
+  variables {
+    buckets = { acme-pages = { create = true }, acme-ml = { manage = false } }
+    routes = [
+      {
+        name   = "a", deployment = "a", sources = [{ url = "gs://acme-dags/a/" }], status = "gs://acme-pages/a/", import_errors = true
+        notify = ["pubsub:projects/acme-chat/topics/dags", "slack:gcp-sm:projects/acme-chat/secrets/slack/versions/latest", "webhook:https://hooks.example.com/x"]
+      },
+      {
+        name = "b", deployment = "b", sources = [{ url = "gs://acme-dags/b/" }], status = "gs://acme-pages/b/"
+        notify = [
+          "pubsub:projects/acme-chat/topics/dags",
+          "webhook:gcp-sm:projects/acme-chat/secrets/hook/versions/2",
+          jsonencode({ to = "webhook:https://hooks.example.com/x", secret = "gcp-sm:projects/acme-chat/secrets/key/versions/latest" }),
+        ]
+      },
+      { name = "c", deployment = "c", sources = [{ url = "gs://acme-ml/dags/" }], status = "gs://acme-ml/pages/it's/" },
+    ]
+  }
+
+  assert {
+    condition = { for topic, grant in google_pubsub_topic_iam_member.run_notify : topic => [grant.project, grant.topic, grant.role, grant.member] } == {
+      "projects/acme-chat/topics/dags" = ["acme-chat", "dags", "roles/pubsub.publisher", "serviceAccount:dagbucket-run@acme-data.iam.gserviceaccount.com"]
+    }
+    error_message = "The function publishes to the topics of notify alone, granted once each."
+  }
+
+  assert {
+    condition = { for key, grant in google_storage_bucket_iam_member.run_status : key => [grant.bucket, grant.role, grant.member, grant.condition[0].expression] } == {
+      "acme-pages/1" = [
+        "acme-pages", "roles/storage.objectUser", "serviceAccount:dagbucket-run@acme-data.iam.gserviceaccount.com",
+        "resource.name.startsWith(\"projects/_/buckets/acme-pages/objects/a/\") || resource.name.startsWith(\"projects/_/buckets/acme-pages/objects/b/\")",
+      ]
+    }
+    error_message = "It writes its pages, and nothing beside them; nothing is granted on a bucket that is not managed."
+  }
+
+  assert {
+    condition     = length([for c in output.connect_commands["acme-ml"] : c if strcontains(c, "--role=roles/storage.objectUser") && strcontains(c, "objects/pages/it'\\''s/")]) == 1
+    error_message = "The owner of a bucket that is not managed learns what to grant."
+  }
+
+  assert {
+    condition     = sort(keys(google_secret_manager_secret_iam_member.run)) == tolist(["", "projects/acme-chat/secrets/hook", "projects/acme-chat/secrets/key", "projects/acme-chat/secrets/slack"])
+    error_message = "The secrets of webhooks are read as those of tokens are."
+  }
+}
+
+run "many_status_pages" {
+  command = plan
+
+  variables {
+    routes = [for i in range(25) : { name = "r${i}", deployment = "d${i}", sources = [{ url = "gs://acme-dags/${i}/" }], status = "gs://acme-pages/${i}/" }]
+  }
+
+  assert {
+    condition = (
+      length(google_storage_bucket_iam_member.run_status) == 3 && length(distinct([for g in google_storage_bucket_iam_member.run_status : g.condition[0].title])) == 3 &&
+      alltrue([for g in google_storage_bucket_iam_member.run_status : length(split(" || ", g.condition[0].expression)) <= 12])
+    )
+    error_message = "Google takes 12 logical operators in a condition, and 20 conditions for a role."
+  }
+}
+
 run "two_routes_with_one_token" {
   command = plan
 

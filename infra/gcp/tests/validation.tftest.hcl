@@ -498,6 +498,146 @@ run "notify_the_other_cloud" {
   expect_failures = [var.routes]
 }
 
+run "notify_by_a_topics_name" {
+  command = plan
+
+  variables {
+    routes = [{ name = "prod", deployment = "clmh57jtm000008lb58fe2wmv", sources = [{ url = "gs://acme-dags/dags/" }], notify = ["pubsub:dags"] }]
+  }
+
+  expect_failures = [var.routes]
+}
+
+run "notify_in_the_clear" {
+  command = plan
+
+  variables {
+    routes = [{ name = "prod", deployment = "clmh57jtm000008lb58fe2wmv", sources = [{ url = "gs://acme-dags/dags/" }], notify = ["webhook:http://hooks.example.com/x"] }]
+  }
+
+  expect_failures = [var.routes]
+}
+
+run "notify_the_environment" {
+  command = plan
+
+  variables {
+    routes = [{ name = "prod", deployment = "clmh57jtm000008lb58fe2wmv", sources = [{ url = "gs://acme-dags/dags/" }], notify = ["slack:env:SLACK_WEBHOOK_URL"] }]
+  }
+
+  expect_failures = [var.routes]
+}
+
+run "notify_by_broken_json" {
+  command = plan
+
+  variables {
+    routes = [{ name = "prod", deployment = "clmh57jtm000008lb58fe2wmv", sources = [{ url = "gs://acme-dags/dags/" }], notify = ["{to: sns}"] }]
+  }
+
+  expect_failures = [var.routes]
+}
+
+run "notify_nobody" {
+  command = plan
+
+  variables {
+    routes = [{ name = "prod", deployment = "clmh57jtm000008lb58fe2wmv", sources = [{ url = "gs://acme-dags/dags/" }], notify = [jsonencode({ events = ["failed"] })] }]
+  }
+
+  expect_failures = [var.routes]
+}
+
+run "notify_with_an_unknown_key" {
+  command = plan
+
+  variables {
+    routes = [{ name = "prod", deployment = "clmh57jtm000008lb58fe2wmv", sources = [{ url = "gs://acme-dags/dags/" }], notify = [jsonencode({ to = "pubsub:projects/acme-data/topics/dags", when = "failed" })] }]
+  }
+
+  expect_failures = [var.routes]
+}
+
+run "notify_of_something_else" {
+  command = plan
+
+  variables {
+    routes = [{ name = "prod", deployment = "clmh57jtm000008lb58fe2wmv", sources = [{ url = "gs://acme-dags/dags/" }], notify = [jsonencode({ to = "pubsub:projects/acme-data/topics/dags", events = ["everything"] })] }]
+  }
+
+  expect_failures = [var.routes]
+}
+
+run "notify_of_nothing" {
+  command = plan
+
+  variables {
+    routes = [{ name = "prod", deployment = "clmh57jtm000008lb58fe2wmv", sources = [{ url = "gs://acme-dags/dags/" }], notify = [jsonencode({ to = "pubsub:projects/acme-data/topics/dags", events = [] })] }]
+  }
+
+  expect_failures = [var.routes]
+}
+
+run "notify_a_topic_in_a_format" {
+  command = plan
+
+  variables {
+    routes = [{ name = "prod", deployment = "clmh57jtm000008lb58fe2wmv", sources = [{ url = "gs://acme-dags/dags/" }], notify = [jsonencode({ to = "pubsub:projects/acme-data/topics/dags", format = "json" })] }]
+  }
+
+  expect_failures = [var.routes]
+}
+
+run "notify_signed_by_a_secret_itself" {
+  command = plan
+
+  variables {
+    routes = [{ name = "prod", deployment = "clmh57jtm000008lb58fe2wmv", sources = [{ url = "gs://acme-dags/dags/" }], notify = [jsonencode({ to = "webhook:https://hooks.example.com/x", secret = "hunter2" })] }]
+  }
+
+  expect_failures = [var.routes]
+}
+
+run "notify_a_topic_signed" {
+  command = plan
+
+  variables {
+    routes = [{ name = "prod", deployment = "clmh57jtm000008lb58fe2wmv", sources = [{ url = "gs://acme-dags/dags/" }], notify = [jsonencode({ to = "pubsub:projects/acme-data/topics/dags", secret = "gcp-sm:projects/p/secrets/s/versions/latest" })] }]
+  }
+
+  expect_failures = [var.routes]
+}
+
+run "notify_twice" {
+  command = plan
+
+  variables {
+    routes = [{ name = "prod", deployment = "clmh57jtm000008lb58fe2wmv", sources = [{ url = "gs://acme-dags/dags/" }], notify = ["pubsub:projects/acme-data/topics/dags", jsonencode({ to = "pubsub:projects/acme-data/topics/dags", events = ["failed"] })] }]
+  }
+
+  expect_failures = [var.routes]
+}
+
+run "notify_itself" {
+  command = plan
+
+  variables {
+    routes = [{ name = "prod", deployment = "clmh57jtm000008lb58fe2wmv", sources = [{ url = "gs://acme-dags/dags/" }], notify = ["pubsub:projects/acme-data/topics/dagbucket-events"] }]
+  }
+
+  expect_failures = [var.routes]
+}
+
+run "notify_by_the_token" {
+  command = plan
+
+  variables {
+    routes = [{ name = "prod", deployment = "clmh57jtm000008lb58fe2wmv", sources = [{ url = "gs://acme-dags/dags/" }], notify = ["slack:gcp-sm:projects/acme-data/secrets/dagbucket-token/versions/latest"] }]
+  }
+
+  expect_failures = [var.routes]
+}
+
 run "bucket_that_is_no_source" {
   command = plan
 

@@ -69,7 +69,7 @@ func (b *bench) close() {
 func (b *bench) env(source, state, endpoint string) []string {
 	token := astrotest.Token(astrotest.OrganizationID, time.Now().Add(time.Hour))
 	return append(b.environment(endpoint), "DAGBUCKET_SOURCE="+b.url(source), "DAGBUCKET_STATE="+b.scheme+"://"+state+"/",
-		"DAGBUCKET_QUIET_PERIOD=0s", "DAGBUCKET_SYNTAX=off",
+		"DAGBUCKET_QUIET_PERIOD=0s", "DAGBUCKET_SYNTAX=off", "DAGBUCKET_FOLLOW=0s",
 		"ASTRO_DEPLOYMENT_ID="+b.nextDeployment(), "ASTRO_API_TOKEN="+token, "ASTRO_API_URL="+b.astro.URL())
 }
 

@@ -47,5 +47,10 @@ func TestScreenshots(t *testing.T) {
 // scheme lets the page think that its reader prefers light or dark.
 func (x *tab) scheme(name string) {
 	x.t.Helper()
-	call(x, emulation.SetEmulatedMedia, emulation.SetEmulatedMediaParams{Features: []*emulation.MediaFeature{{Name: "prefers-color-scheme", Value: name}}})
+	x.feature("prefers-color-scheme", name)
+}
+
+func (x *tab) feature(name, value string) {
+	x.t.Helper()
+	call(x, emulation.SetEmulatedMedia, emulation.SetEmulatedMediaParams{Features: []*emulation.MediaFeature{{Name: name, Value: value}}})
 }

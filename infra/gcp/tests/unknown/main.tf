@@ -64,5 +64,7 @@ module "dagbucket" {
     deployment = "clmh57jtm000008lb58fe2spa"
     sources    = [{ url = "gs://acme-spare/" }]
     token      = "gcp-sm:projects/acme-data/secrets/astro-spare/versions/latest"
+    status     = "gs://acme-pages/spare/"
+    notify     = ["pubsub:projects/acme-data/topics/dags", "slack:gcp-sm:projects/acme-data/secrets/slack/versions/latest"]
   }]
 }

@@ -1,0 +1,266 @@
+package promotion_test
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"regexp"
+	"strings"
+	"sync"
+	"testing"
+
+	"github.com/stretchr/testify/require"
+
+	"github.com/dagbucket/dagbucket/internal/bucket/membucket"
+	"github.com/dagbucket/dagbucket/internal/deployer"
+	"github.com/dagbucket/dagbucket/internal/service"
+	"github.com/dagbucket/dagbucket/internal/state"
+)
+
+var errKilled = errors.New("killed")
+
+// steps names every call that a promotion makes of the storages, before and after its effect, and lets a test strike one of them.
+type steps struct {
+	mu     sync.Mutex
+	count  map[string]int
+	names  []string
+	strike func(name string) error
+}
+
+var runName = regexp.MustCompile(`\d{8}T\d{6}Z-[0-9a-f]{8}`)
+
+// watch has every call pass by strike, which is not called concurrently.
+func (w *world) watch(strike func(name string) error) *steps {
+	s := &steps{count: map[string]int{}, strike: strike}
+	for where, b := range w.memory {
+		b.Fault = func(op membucket.Op, key string, after bool) error {
+			s.mu.Lock()
+			defer s.mu.Unlock()
+			name := fmt.Sprintf("%s %s %s", where, op, runName.ReplaceAllString(key, "RUN"))
+			if after {
+				name = "after " + name
+			}
+			s.count[name]++
+			name = fmt.Sprintf("%s #%d", name, s.count[name])
+			s.names = append(s.names, name)
+			return s.strike(name)
+		}
+	}
+	return s
+}
+
+func (w *world) unwatch() {
+	for _, b := range w.memory {
+		b.Fault = nil
+	}
+}
+
+// prepared is a world in which a promotion has everything to do: two files changed, one of them overwritten again since it is live, one new,
+// one gone, and one that is the target's own.
+func prepared(t *testing.T) *world {
+	w := newWorld(t)
+	w.numbered(5)
+	w.sync(w.dev, deployer.Deployed)
+	w.promote()
+	w.put("prod/live/dags/own.py", "own")
+	w.sync(w.prod, deployer.Deployed)
+	w.put("dev/dags/team0/dag 000.py", "changed")
+	w.put("dev/dags/team1/dag 001.py", "changed too")
+	w.put("dev/dags/new.py", "new")
+	w.remove("dev/dags/team4/dag 004.py")
+	w.sync(w.dev, deployer.Deployed)
+	w.put("dev/dags/team1/dag 001.py", "not live yet")
+	return w
+}
+
+// TestAPromotionKilledAtAnyStep kills a promotion before and after each of its calls, or lets just that call fail. The target's runs deploy all
+// of it or nothing, and the same promotion again comes to the same end.
+func TestAPromotionKilledAtAnyStep(t *testing.T) {
+	whole := prepared(t)
+	before := whole.live("prod")
+	seen := whole.watch(func(string) error { return nil })
+	_, err := whole.try(service.PromoteOptions{})
+	require.NoError(t, err)
+	whole.unwatch()
+	whole.sync(whole.prod, deployer.Deployed)
+	want := whole.end()
+	after := whole.live("prod")
+	require.Equal(t, "changed too", after["dags/team1/dag 001.py"])
+	require.Len(t, after, 6)
+	require.GreaterOrEqual(t, len(seen.names), 40, "%v", seen.names)
+
+	for _, name := range seen.names {
+		for _, dies := range []bool{true, false} {
+			t.Run(fmt.Sprintf("%s, dies: %t", name, dies), func(t *testing.T) {
+				t.Parallel()
+				w := prepared(t)
+				deploys, struck := w.deploys(), false
+				w.watch(func(step string) error {
+					if step == name || dies && struck {
+						struck = true
+						return errKilled
+					}
+					return nil
+				})
+				_, err := w.try(service.PromoteOptions{})
+				w.unwatch()
+				require.True(t, struck)
+				if dies && !strings.Contains(name, "state delete") {
+					require.Error(t, err)
+				}
+				between := w.prod.Sync(t.Context(), nil) // woken by the copies' events
+				require.Contains(t, []any{before, after}, w.live("prod"), "half of it was deployed: %v", between)
+				w.promote()
+				require.NotEqual(t, deployer.Held, w.prod.Sync(t.Context(), nil).Outcome)
+				require.Equal(t, want, w.end())
+				require.Equal(t, after, w.live("prod"))
+				require.Equal(t, deploys+1, w.deploys(), "one deploy")
+			})
+		}
+	}
+}
+
+// end is all that a promotion decides on: what is in the target, what is remembered, and what is told.
+func (w *world) end() map[string]any {
+	w.t.Helper()
+	rec := w.record(w.prod)
+	require.Empty(w.t, rec.Holds)
+	require.Equal(w.t, "dev", rec.Promotion.From)
+	memory, err := w.prod.Store.ReadManifest(context.Background(), rec.Promotion.Manifest)
+	require.NoError(w.t, err)
+	remembered := map[string]string{}
+	for _, f := range memory {
+		require.Equal(w.t, state.Live, f.State)
+		remembered[f.Path] = f.SHA256
+	}
+	require.Len(w.t, remembered, len(memory))
+	return map[string]any{"shown": w.shown("prod", ""), "remembered": remembered, "prod": w.told(w.prod), "dev": w.told(w.dev)}
+}
+
+// interruptAt promotes until a copy of this key, which takes effect.
+func (w *world) interruptAt(key string) {
+	w.t.Helper()
+	dead := false
+	w.watch(func(name string) error {
+		if dead = dead || strings.HasPrefix(name, "after prod copy "+key); dead {
+			return errKilled
+		}
+		return nil
+	})
+	_, err := w.try(service.PromoteOptions{})
+	w.unwatch()
+	require.ErrorIs(w.t, err, errKilled)
+	require.NotNil(w.t, w.record(w.prod).Hold(state.Promoting))
+}
+
+// TestDevMovesOnAfterAnInterruption: what the interrupted promotion left is known to be its own.
+func TestDevMovesOnAfterAnInterruption(t *testing.T) {
+	w := prepared(t)
+	w.interruptAt("live/dags/team0/dag 000.py")
+	w.put("dev/dags/team0/dag 000.py", "changed again")
+	w.put("dev/dags/team4/dag 004.py", "back")
+	w.sync(w.dev, deployer.Deployed)
+	w.promote()
+	w.sync(w.prod, deployer.Deployed)
+	live := w.live("prod")
+	require.Equal(t, "own", live["dags/own.py"])
+	delete(live, "dags/own.py")
+	require.Equal(t, w.live("dev"), live)
+}
+
+// TestARepeatTakesTheRestAlong: lifting the hold with half of it left would deploy that half.
+func TestARepeatTakesTheRestAlong(t *testing.T) {
+	w := prepared(t)
+	w.interruptAt("live/dags/team0/dag 000.py")
+	result := w.promote("new.py")
+	require.Equal(t, []string{"dags/new.py", "dags/team0/dag 000.py", "dags/team1/dag 001.py"}, result.Copied)
+	require.Equal(t, []string{"dags/team4/dag 004.py"}, result.Removed)
+}
+
+func TestResumeDeploysWhatIsThere(t *testing.T) {
+	w := prepared(t)
+	w.interruptAt("live/dags/team0/dag 000.py")
+	w.sync(w.prod, deployer.Held)
+	require.NoError(t, w.prod.Resume(t.Context()))
+	w.sync(w.prod, deployer.Deployed)
+	require.Equal(t, "changed", w.live("prod")["dags/team0/dag 000.py"])
+	w.promote()
+	w.sync(w.prod, deployer.Deployed)
+	require.Equal(t, "changed too", w.live("prod")["dags/team1/dag 001.py"])
+}
+
+func TestTwoPromotionsAtOnce(t *testing.T) {
+	w := prepared(t)
+	var once sync.Once
+	w.memory["prod"].Fault = func(op membucket.Op, _ string, after bool) error {
+		if op == membucket.Copy && !after {
+			once.Do(func() {
+				w.memory["prod"].Fault = nil
+				require.Len(t, w.promote().Copied, 3)
+			})
+		}
+		return nil
+	}
+	_, err := w.try(service.PromoteOptions{})
+	require.ErrorContains(t, err, "this promotion was ended from elsewhere")
+	deploys := w.deploys()
+	w.sync(w.prod, deployer.Deployed)
+	require.Equal(t, deploys+1, w.deploys())
+	require.Equal(t, []string{"5 files copied, 0 removed, from dev", "3 files copied, 1 removed, from dev"}, w.told(w.prod))
+}
+
+func TestAnotherRoutesPromotionIsInTheWay(t *testing.T) {
+	w := prepared(t)
+	w.hold(w.prod, "from staging, run x")
+	require.Contains(t, w.refused(service.PromoteOptions{Force: true}), ": another promotion (from staging, run x) writes into the sources of prod since ")
+}
+
+// TestChangedOnTheWay: what others write while a promotion runs is not overwritten unseen.
+func TestChangedOnTheWay(t *testing.T) {
+	w := prepared(t)
+	var once sync.Once
+	w.memory["prod"].Fault = func(op membucket.Op, key string, after bool) error {
+		if op == membucket.Copy && !after {
+			once.Do(func() {
+				w.memory["prod"].Fault = nil
+				w.put("prod/live/dags/team0/dag 000.py", "by hand")
+			})
+		}
+		return nil
+	}
+	result, err := w.try(service.PromoteOptions{})
+	require.NoError(t, err)
+	require.Len(t, result.Refused, 1)
+	require.Equal(t, "dags/team0/dag 000.py", result.Refused[0].Path)
+	require.Contains(t, result.Warnings[0].Why, "prod stays held")
+	require.Equal(t, "by hand", w.shown("prod", "live/dags/")["team0/dag 000.py"])
+	w.sync(w.prod, deployer.Held)
+	result, err = w.try(service.PromoteOptions{Force: true})
+	require.NoError(t, err)
+	require.Empty(t, result.Refused)
+	w.sync(w.prod, deployer.Deployed)
+	require.Equal(t, "changed", w.live("prod")["dags/team0/dag 000.py"])
+}
+
+// TestARunOfTheTargetIsStopped: one that listed before the promotion began finalizes nothing of it.
+func TestARunOfTheTargetIsStopped(t *testing.T) {
+	w := prepared(t)
+	w.put("prod/live/dags/own.py", "own, changed")
+	deploys := w.deploys()
+	var once sync.Once
+	w.memory["state"].Fault = func(op membucket.Op, key string, after bool) error {
+		if op == membucket.Put && strings.HasPrefix(key, "prod/bundles/") {
+			once.Do(func() { // it has listed, and not deployed yet
+				w.memory["state"].Fault = nil
+				w.interruptAt("live/dags/team0/dag 000.py")
+			})
+		}
+		return nil
+	}
+	held := w.sync(w.prod, deployer.Held)
+	require.Contains(t, held.Reason, "promotion")
+	require.Equal(t, deploys, w.deploys())
+	w.promote()
+	w.sync(w.prod, deployer.Deployed)
+	require.Equal(t, deploys+1, w.deploys())
+}

@@ -1,0 +1,92 @@
+package promotion_test
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"io"
+	"strings"
+	"testing"
+
+	"github.com/stretchr/testify/require"
+
+	"github.com/dagbucket/dagbucket/internal/bucket"
+	"github.com/dagbucket/dagbucket/internal/bucket/membucket"
+	"github.com/dagbucket/dagbucket/internal/deployer"
+	"github.com/dagbucket/dagbucket/internal/service"
+)
+
+// TestTheTargetMustBeWritable: a missing right is found before anything is done, and only where it is needed.
+func TestTheTargetMustBeWritable(t *testing.T) {
+	denied := func(ops ...membucket.Op) membucket.Fault {
+		return func(op membucket.Op, _ string, _ bool) error {
+			for _, o := range ops {
+				if o == op {
+					return fmt.Errorf("%w: the role needs s3:PutObject on it", bucket.ErrDenied)
+				}
+			}
+			return nil
+		}
+	}
+	w := newWorld(t)
+	w.numbered(5)
+	w.sync(w.dev, deployer.Deployed)
+	w.memory["prod"].Fault = denied(membucket.Put, membucket.Copy)
+	for _, o := range []service.PromoteOptions{{}, {Force: true}, {DryRun: true}} {
+		why := w.refused(o)
+		require.Contains(t, why, ": source s3://prod/live/dags/ of prod is not writable: ")
+		require.Contains(t, why, "the role needs s3:PutObject on it")
+	}
+	w.memory["prod"].Fault = denied(membucket.Delete)
+	require.Len(t, w.promote().Copied, 5, "nothing is removed")
+	w.remove("dev/dags/team4/dag 004.py")
+	w.sync(w.dev, deployer.Deployed)
+	require.Contains(t, w.refused(service.PromoteOptions{}), "is not writable")
+	w.memory["prod"].Fault = nil
+	w.promote()
+
+	w.put("dev/dags/team0/dag 000.py", "changed")
+	w.sync(w.dev, deployer.Deployed)
+	w.memory["prod"].Fault = denied(membucket.Copy)
+	require.Len(t, w.promote().Copied, 1, "what the storage does not copy for us passes through")
+	w.memory["prod"].Fault = nil
+
+	w.put("dev/dags/team0/dag 000.py", "changed again")
+	w.sync(w.dev, deployer.Deployed)
+	lost := errors.New("the connection was lost")
+	w.memory["prod"].Fault = func(op membucket.Op, _ string, _ bool) error {
+		if op == membucket.Put {
+			return lost
+		}
+		return nil
+	}
+	_, err := w.try(service.PromoteOptions{})
+	require.ErrorIs(t, err, lost, "that may pass, and refuses nothing")
+	require.Empty(t, w.record(w.prod).Holds)
+}
+
+// heedless is a storage that does not know conditions.
+type heedless struct{ *membucket.Bucket }
+
+func (h heedless) Put(ctx context.Context, key string, body io.Reader, _ bucket.Condition) (string, error) {
+	return h.Bucket.Put(ctx, key, body, bucket.Always)
+}
+
+func TestAStorageWithoutConditionsIsRefused(t *testing.T) {
+	w := newWorld(t)
+	w.numbered(1)
+	w.sync(w.dev, deployer.Deployed)
+	open := w.buckets["s3"]
+	w.buckets["s3"] = func(ctx context.Context, u bucket.URL) (bucket.Bucket, error) {
+		b, err := open(ctx, u)
+		if u.Bucket == "prod" {
+			b = heedless{w.memory["prod"]}
+		}
+		return b, err
+	}
+	result, err := w.try(service.PromoteOptions{})
+	require.NoError(t, err)
+	require.Len(t, result.Refused, 1)
+	require.True(t, strings.Contains(result.Refused[0].Why, "the storage writes whatever the condition is"), result.Refused[0].Why)
+	require.Empty(t, w.shown("prod", ""), "the probe was taken back")
+}

@@ -17,7 +17,7 @@ TOOLS = build/tools
 REAL = $(GO) -C internal/realtest
 
 .DEFAULT_GOAL := help
-.PHONY: help demo build test test-real test-azurite test-infra soak mutations lint bench package verify fuzz update-ruff clean
+.PHONY: help demo build test test-real test-azurite test-browser test-infra soak mutations lint bench package verify fuzz update-ruff clean
 
 help: ## list the targets
 	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | awk -F ':.*## ' '{printf "  %-14s %s\n", $$1, $$2}'
@@ -50,6 +50,10 @@ build/azurite/node_modules/.bin/azurite-blob:
 test-azurite: build/azurite/node_modules/.bin/azurite-blob ## run the upload against Azurite, the Azure Blob emulator (needs node)
 	$(REAL) test $(RACE) -tags azurite -timeout 5m ./azurite/...
 
+test-browser: ## open the status page in a headless Chromium (needs Chromium); SCREENSHOTS=<folder> leaves pictures
+	@command -v chromium || command -v chromium-browser || command -v google-chrome || { echo "Chromium is needed: install it first (Debian: apt-get install chromium)"; exit 1; }
+	$(REAL) test $(RACE) -count=1 -tags browser -timeout 15m ./browser/... # -count: go does not see that Chromium is an input
+
 # The providers of test-infra: by default a stand-in that has their schemas. TERRAFORM_RC=/dev/null takes the real ones from Terraform's registry.
 TERRAFORM_RC ?= $(CURDIR)/$(TOOLS)/tfstub/terraform.rc
 test-infra: export TF_CLI_CONFIG_FILE = $(TERRAFORM_RC)
@@ -63,9 +67,9 @@ test-infra: $(TERRAFORM_RC) $(TOOLS)/tflint ## check the Terraform modules: form
 
 lint: $(TOOLS)/staticcheck ## gofmt, vet, staticcheck, import rules, tidy modules
 	@test -z "$$(gofmt -l functions internal)" || { gofmt -l functions internal; echo "run: gofmt -w functions internal"; exit 1; }
-	$(GO) vet -tags mutations,infra ./... && $(REAL) vet -tags azurite ./...
+	$(GO) vet -tags mutations,infra ./... && $(REAL) vet -tags azurite,browser ./...
 	$(TOOLS)/staticcheck -tags mutations,infra ./...
-	cd internal/realtest && ../../$(TOOLS)/staticcheck -tags azurite ./...
+	cd internal/realtest && ../../$(TOOLS)/staticcheck -tags azurite,browser ./...
 	$(GO) test -count=1 -run 'TestImport|TestEachCloud|TestLambdaLinks' ./internal
 	$(GO) mod tidy -diff
 	$(REAL) mod tidy -diff

@@ -43,7 +43,11 @@ var table = []rule{
 	{"functions/lambda", "internal/awswire internal/lambdahandler internal/service github.com/aws/aws-lambda-go " + belowWire, "net/http"},
 	{"functions/cloudfunction", "internal/gcpwire internal/cloudrunhandler internal/service github.com/GoogleCloudPlatform/functions-framework-go " +
 		"cloud.google.com/go/functions " + belowWire, ""},
-	{"functions/dagbucket", "internal/awswire internal/gcpwire internal/demo internal/service github.com/alecthomas/kong golang.org/x/term " + belowWire, ""},
+	{"functions/dagbucket", "internal/awswire internal/gcpwire internal/demo internal/service github.com/alecthomas/kong golang.org/x/term " +
+		"internal/doctor/awsdoctor internal/doctor/gcpdoctor internal/doctor " + belowWire, ""},
+	{"internal/doctor/awsdoctor", "internal/doctor internal/bucket/s3bucket internal/bucket " + awsSDK, "os"},
+	{"internal/doctor/gcpdoctor", "internal/doctor internal/googleauth google.golang.org/grpc " + googleSDK, "os"},
+	{"internal/doctor", "internal/service " + belowWire, "os os/exec os/signal net syscall"},
 	{"internal/lambdazip", "internal/fixedzip", "net/http"},
 	{"internal/functionzip", "internal/fixedzip", "net/http"},
 	{"internal/fixedzip", "", "net/http"},
@@ -89,11 +93,11 @@ var table = []rule{
 
 // homes says where a cloud's SDK may be imported, whatever the table says.
 var homes = map[string][]string{
-	"github.com/aws/aws-sdk-go-v2":                          {"internal/awswire", "internal/bucket/s3bucket", "internal/secret/awssecret", "internal/notify/snsnotify"},
-	"github.com/aws/smithy-go":                              {"internal/awswire", "internal/bucket/s3bucket", "internal/secret/awssecret", "internal/notify/snsnotify"},
+	"github.com/aws/aws-sdk-go-v2":                          {"internal/awswire", "internal/bucket/s3bucket", "internal/secret/awssecret", "internal/notify/snsnotify", "internal/doctor/awsdoctor"},
+	"github.com/aws/smithy-go":                              {"internal/awswire", "internal/bucket/s3bucket", "internal/secret/awssecret", "internal/notify/snsnotify", "internal/doctor/awsdoctor"},
 	"github.com/aws/aws-lambda-go":                          {"functions/lambda", "internal/event"},
-	"cloud.google.com/go":                                   {"functions/cloudfunction", "internal/gcpwire", "internal/bucket/gcsbucket", "internal/googleauth", "internal/secret/gcpsecret"},
-	"google.golang.org/api":                                 {"internal/bucket/gcsbucket", "internal/secret/gcpsecret", "internal/notify/pubsubnotify"},
+	"cloud.google.com/go":                                   {"functions/cloudfunction", "internal/gcpwire", "internal/bucket/gcsbucket", "internal/googleauth", "internal/secret/gcpsecret", "internal/doctor/gcpdoctor"},
+	"google.golang.org/api":                                 {"internal/bucket/gcsbucket", "internal/secret/gcpsecret", "internal/notify/pubsubnotify", "internal/doctor/gcpdoctor"},
 	"github.com/GoogleCloudPlatform/functions-framework-go": {"functions/cloudfunction"},
 }
 
@@ -101,10 +105,10 @@ var homes = map[string][]string{
 var strangers = map[string]string{
 	"functions/lambda": "cloud.google.com/go google.golang.org/api github.com/johannesboyne/gofakes3 github.com/alecthomas/kong github.com/stretchr/testify " +
 		"internal/demo internal/s3server internal/gcsserver github.com/fsouza/fake-gcs-server internal/astro/astrotest internal/bucket/buckettest " +
-		"internal/bucket/membucket testing",
+		"internal/bucket/membucket internal/doctor internal/doctor/awsdoctor internal/doctor/gcpdoctor testing",
 	"functions/cloudfunction": "github.com/aws/aws-sdk-go-v2 github.com/aws/aws-lambda-go github.com/johannesboyne/gofakes3 github.com/alecthomas/kong " +
 		"github.com/stretchr/testify internal/demo internal/s3server internal/gcsserver github.com/fsouza/fake-gcs-server internal/astro/astrotest " +
-		"internal/bucket/buckettest internal/bucket/membucket testing",
+		"internal/bucket/buckettest internal/bucket/membucket internal/doctor internal/doctor/awsdoctor internal/doctor/gcpdoctor testing",
 }
 
 func TestImportsFollowTheTable(t *testing.T) {

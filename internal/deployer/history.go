@@ -4,7 +4,6 @@ import (
 	"context"
 	"errors"
 	"fmt"
-	"slices"
 
 	"github.com/dagbucket/dagbucket/internal/bucket"
 	"github.com/dagbucket/dagbucket/internal/state"
@@ -36,7 +35,7 @@ func (r *Route) History(ctx context.Context) (History, error) {
 		return h, err
 	}
 	for _, run := range rec.Runs {
-		h.Runs = append(h.Runs, HistoryRun{Run: run, Stored: run.Outcome == string(Deployed) && slices.Contains(stored, run.Run),
+		h.Runs = append(h.Runs, HistoryRun{Run: run, Stored: run.Outcome == string(Deployed) && stored[run.Run],
 			Live: rec.Live != nil && rec.Live.Run == run.Run && run.Outcome == string(Deployed), Restored: rec.Live != nil && rec.Live.RolledBack == run.Run})
 	}
 	return h, nil

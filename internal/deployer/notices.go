@@ -1,6 +1,7 @@
 package deployer
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"slices"
@@ -10,6 +11,7 @@ import (
 
 	"golang.org/x/sync/errgroup"
 
+	"github.com/dagbucket/dagbucket/internal/bucket"
 	"github.com/dagbucket/dagbucket/internal/selection"
 	"github.com/dagbucket/dagbucket/internal/state"
 )
@@ -74,17 +76,64 @@ func (x *run) announceOrder(rec *state.Record) {
 // announceFiles tells of the files whose fate changed.
 func (x *run) announceFiles(rec *state.Record) {
 	if x.plan.made {
-		before := fatesOfLines(x.live)
 		now := fates{}
 		now.add(state.Kept, x.plan.kept)
 		now.add(state.LeftOut, x.plan.leftOut)
-		x.addNotice(rec, state.NoticeKept, "", now.without(before, state.Kept))
-		x.addNotice(rec, state.NoticeLeftOut, "", now.without(before, state.LeftOut))
-		x.addNotice(rec, state.NoticeRecovered, "", before.gone(now))
+		x.announceFates(rec, fatesOfLines(x.live), now)
 	}
 	before, now := importFates(x.stored.ImportErrors), importFates(rec.ImportErrors)
 	x.addNotice(rec, state.NoticeImportErrors, "", now.without(before, ""))
 	x.addNotice(rec, state.NoticeRecovered, "", before.gone(now))
+}
+
+func (x *run) announceFates(rec *state.Record, before, now fates) {
+	x.addNotice(rec, state.NoticeKept, "", now.without(before, state.Kept))
+	x.addNotice(rec, state.NoticeLeftOut, "", now.without(before, state.LeftOut))
+	x.addNotice(rec, state.NoticeRecovered, "", before.gone(now))
+}
+
+// announceFinished tells of a deploy whose run died, or lost the answer, before it could tell: in that run's name.
+func (x *run) announceFinished(ctx context.Context, rec *state.Record) error {
+	if x.dry || x.Notifier == nil {
+		return nil
+	}
+	var before []state.File
+	var err error
+	if x.record.Live != nil {
+		before, err = x.Store.ReadManifest(ctx, x.record.Live.Manifest)
+	}
+	after, failed := x.Store.ReadManifest(ctx, rec.Live.Manifest)
+	if err = cmp.Or(failed, err); errors.Is(err, bucket.ErrNotExist) || errors.Is(err, state.ErrDamaged) {
+		x.Log.Warn("cannot tell of the files of a deploy that a later run finished", "route", x.Name, "error", err)
+		return nil
+	}
+	if err != nil {
+		return err
+	}
+	own := x.id
+	x.id = rec.Live.Run
+	defer func() { x.id = own }()
+	x.announceFates(rec, fatesOfLines(before), fatesOfLines(after))
+	x.addNotice(rec, state.NoticeDeployed, "finished by a later run", changedLines(shipped(before), shipped(after)))
+	return nil
+}
+
+// changedLines is changedFiles of a deploy whose plan is not known any more.
+func changedLines(before, after map[string]state.File) []state.NoticeFile {
+	var p plan
+	for _, path := range sortedKeys(after) {
+		if old, was := before[path]; !was {
+			p.added = append(p.added, path)
+		} else if old.SHA256 != after[path].SHA256 {
+			p.modified = append(p.modified, path)
+		}
+	}
+	for _, path := range sortedKeys(before) {
+		if _, is := after[path]; !is {
+			p.removed = append(p.removed, path)
+		}
+	}
+	return changedFiles(&p)
 }
 
 // announceDrift tells of what others did to the Deployment's DAGs, and of its end: any deploy from here ends it.

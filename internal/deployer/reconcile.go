@@ -91,6 +91,9 @@ func (x *run) promotePending(ctx context.Context) error {
 	rec.Promote(x.Clock.Now().UTC(), x.version.Now)
 	rec.AddRun(state.Run{Run: rec.Live.Run, At: rec.Live.At, Outcome: string(Deployed), Reason: "finished by a later run",
 		DeployID: rec.Live.DeployID, Digest: rec.Live.Digest, Files: rec.Live.Files})
+	if err := x.announceFinished(ctx, &rec); err != nil {
+		return err
+	}
 	return x.swap(ctx, rec)
 	// A crash here leaves nothing open: the promoted record says what is live.
 }

@@ -195,15 +195,9 @@ func (x *run) restorable(ctx context.Context) (restorable, error) {
 	if err != nil {
 		return nil, err
 	}
-	known := map[string]state.Run{}
-	for _, r := range x.record.Runs {
-		if r.Outcome == string(Deployed) && r.Run != x.record.Live.Run {
-			known[r.Run] = r
-		}
-	}
 	var past restorable
-	for _, run := range slices.Backward(stored) {
-		if r, ok := known[run]; ok {
+	for _, r := range slices.Backward(x.record.Runs) {
+		if r.Outcome == string(Deployed) && r.Run != x.record.Live.Run && stored[r.Run] {
 			past = append(past, r)
 		}
 	}

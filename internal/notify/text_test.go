@@ -62,6 +62,7 @@ func TestFewAndMany(t *testing.T) {
 		state.NoticeKept:         "dagbucket prod: 1 file kept its last good version\n\nOn the Deployment, it stays as it was. Everything else",
 		state.NoticeLeftOut:      "dagbucket prod: 1 file is left out\n\nIt is in the bucket, but not on the Deployment.",
 		state.NoticeImportErrors: "dagbucket prod: Airflow cannot import 1 file\n\nIt is live on the Deployment, but the DAGs in it do not load.",
+		state.NoticeRecovered:    "dagbucket prod: 1 file is in order again\n\nWhat was told of it is over.",
 		state.NoticeDeployed:     "dagbucket prod: 1 changed file is deployed to the Deployment\n\ndags/a.py: changing",
 	} {
 		require.Contains(t, Text(one(kind)), want)
@@ -71,7 +72,7 @@ func TestFewAndMany(t *testing.T) {
 		state.NoticeHeld:      "dagbucket prod: held, nothing is deployed\n\nSomebody has to act",
 		state.NoticeFailed:    "dagbucket prod: the last run failed\n\nUploads wait",
 		state.NoticeRecovered: "dagbucket prod: in order again\n\nWhat was told of before is over.",
-		state.NoticeDrift:     "dagbucket prod: others changed the DAGs on the Deployment\n\nThey are no longer",
+		state.NoticeDrift:     "dagbucket prod: the DAGs on the Deployment are not those of the last deploy from here\n\nSomebody else",
 		state.NoticeDeployed:  "dagbucket prod: deployed to the Deployment",
 		"of a later version":  "dagbucket prod: of a later version",
 		"":                    "dagbucket prod: ",
@@ -116,7 +117,7 @@ func TestSubjects(t *testing.T) {
 	subject := Subject(n)
 	require.Len(t, subject, 99)
 	require.True(t, strings.HasPrefix(subject, "dagbucket rrr"))
-	require.Contains(t, Subject(&state.Notice{Kind: state.NoticeDrift, Route: "prod", Deployment: "Análise"}), "on An?lise")
+	require.Contains(t, Subject(&state.Notice{Kind: state.NoticeDrift, Route: "prod", Deployment: "Análise"}), "on An?lise are not")
 }
 
 func TestBodyIsTheSameEachTime(t *testing.T) {

@@ -51,12 +51,17 @@ var wordings = map[string]func(*state.Notice, *message) string{
 		return "the last run failed"
 	},
 	state.NoticeRecovered: func(n *state.Notice, m *message) string {
-		m.tell(cmp.Or(reasonOf(n), "What was told of before is over."))
-		return "in order again"
+		if total(n) == 0 {
+			m.tell(cmp.Or(reasonOf(n), "What was told of before is over."))
+			return "in order again"
+		}
+		m.tell(reasonOf(n))
+		m.tell("What was told of " + few(n, "it", "them") + " is over.")
+		return count(n, "file") + few(n, " is", " are") + " in order again"
 	},
 	state.NoticeDrift: func(n *state.Notice, m *message) string {
-		m.tell(cmp.Or(reasonOf(n), "They are no longer those that were deployed last from here."))
-		return "others changed the DAGs on " + deployment(n)
+		m.tell(cmp.Or(reasonOf(n), "Somebody else deployed them, or Astro could not carry the deploy out."))
+		return "the DAGs on " + deployment(n) + " are not those of the last deploy from here"
 	},
 	state.NoticeImportErrors: func(n *state.Notice, m *message) string {
 		m.tell(fmt.Sprintf("%s live on %s, but the DAGs in %s do not load.", few(n, "It is", "They are"), deployment(n), few(n, "it", "them")))
@@ -99,7 +104,11 @@ func filesOf(n *state.Notice) []string {
 	var lines []string
 	for _, f := range n.Files[:shownFiles(n)] {
 		line := place(f)
-		if said := said(f); said != "" {
+		switch said := said(f); {
+		case said == "":
+		case n.Kind == state.NoticeRecovered:
+			line += " (was: " + said + ")"
+		default:
 			line += ": " + said
 		}
 		lines = append(lines, line)
@@ -110,41 +119,32 @@ func filesOf(n *state.Notice) []string {
 	return lines
 }
 
-// The reasons of files that are more than their message, or have something that is to be done.
+// The reasons of files that are worded here. Others speak for themselves, or come with messages that do.
 const (
-	syntax     = "syntax"
-	removal    = "removal"
-	archived   = "archived"
-	changing   = "changing"
-	unchecked  = "unchecked"
-	rolledBack = "rolled back"
+	syntax   = "syntax"
+	removal  = "removal"
+	archived = "archived"
 )
 
 // said is what there is to say of a file.
 func said(f state.NoticeFile) string {
 	reason, words := shown(f.Reason, maxName), shown(f.Message, maxLine)
-	switch {
-	case words == "":
-		return reason
-	case f.Reason == syntax:
-		return "syntax error: " + words
-	case f.Reason == unchecked:
-		return "not checked: " + words
+	if f.Reason == syntax {
+		reason = "syntax error"
+		if words != "" {
+			words = reason + ": " + words
+		}
 	}
-	return words
+	return cmp.Or(words, reason)
 }
 
-// repairs says what to do for the reasons of a notice's files. Other reasons come with messages that say it.
+// repairs says what to do for the reasons of a notice's files.
 func repairs(n *state.Notice) []string {
-	approve := "dagbucket approve --route " + shown(n.Route, maxName)
 	var todo []string
 	for _, r := range []struct{ reason, todo string }{
 		{syntax, "Repair what has a syntax error, and upload it again."},
-		{removal, "If the removal was a mistake, upload again what is gone; if not, let it go with: " + approve},
+		{removal, "If the removal was a mistake, upload again what is gone; if not, let it go with: dagbucket approve --route " + shown(n.Route, maxName)},
 		{archived, "Restore what is archived; a later run then takes it."},
-		{rolledBack, "What was rolled back stays so until it is uploaded again."},
-		{changing, "What is still changing is looked at again by the next run."},
-		{unchecked, "What was not checked is checked by the next run."},
 	} {
 		if slices.ContainsFunc(n.Files, func(f state.NoticeFile) bool { return f.Reason == r.reason }) {
 			todo = append(todo, r.todo)

@@ -53,6 +53,19 @@ func (s *source) path(key string) string {
 	return "dags/" + s.name + "/" + strings.TrimPrefix(key, "dags/")
 }
 
+// key is the opposite of path.
+func (s *source) key(p string) string { return "dags/" + strings.TrimPrefix(p, "dags/"+s.name+"/") }
+
+// version is what a key has now; "" if there is none.
+func (s *source) version(key string) string {
+	for _, o := range s.objects() {
+		if o.Key == key {
+			return o.Version
+		}
+	}
+	return ""
+}
+
 // keys lists what there is now.
 func (s *source) keys() []string {
 	var keys []string

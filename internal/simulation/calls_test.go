@@ -14,6 +14,7 @@ import (
 	"github.com/dagbucket/dagbucket/internal/bucket"
 	"github.com/dagbucket/dagbucket/internal/bucket/membucket"
 	"github.com/dagbucket/dagbucket/internal/deployer"
+	"github.com/dagbucket/dagbucket/internal/state"
 )
 
 var (
@@ -60,6 +61,9 @@ func (a *actor) call(ctx context.Context, what string, effect bool, do func(cont
 	if ctx.Err() != nil { // whether a renewal still tries, when its time is over just as it is due, is chance
 		return ctx.Err()
 	}
+	if effect && a.wish != nil && a.wish.dry {
+		a.w.violate("a dry rollback: %s", what)
+	}
 	r := a.w.roll(a.name, what)
 	delay := between(r, time.Millisecond, 200*time.Millisecond)
 	stall := a.w.p.stall
@@ -71,6 +75,9 @@ func (a *actor) call(ctx context.Context, what string, effect bool, do func(cont
 		a.freeze(delay)
 	}
 	f := a.fate(r, effect)
+	if f != (fate{}) {
+		a.w.fault()
+	}
 	if err := a.pass(ctx, delay); err != nil {
 		return err
 	}
@@ -103,6 +110,13 @@ func (a *actor) call(ctx context.Context, what string, effect bool, do func(cont
 	return nil
 }
 
+// fault counts what went wrong, or was written beside a run: after it a notice may come twice.
+func (w *world) fault() {
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	w.faults++
+}
+
 func (a *actor) failure(what string) error {
 	if a.isDead() {
 		return errKilled
@@ -115,6 +129,7 @@ func (a *actor) failure(what string) error {
 // not stopped.
 func (a *actor) freeze(d time.Duration) {
 	a.w.log("%s is frozen for %s", a.name, d)
+	a.w.fault()
 	a.mu.Lock()
 	defer a.mu.Unlock()
 	if until := time.Now().Add(d); until.After(a.frozen) {
@@ -186,6 +201,19 @@ func (a *actor) saw(source int, called, began time.Time, objects []bucket.Object
 	return l
 }
 
+// lastSeen is the last listing of each source.
+func (a *actor) lastSeen() []*listing {
+	a.mu.Lock()
+	defer a.mu.Unlock()
+	seen := make([]*listing, len(a.listings))
+	for i, list := range a.listings {
+		if len(list) > 0 {
+			seen[i] = list[len(list)-1]
+		}
+	}
+	return seen
+}
+
 func (b *simBucket) Open(ctx context.Context, key, version string, offset int64) (body *bucket.Body, err error) {
 	err = b.a.call(ctx, b.String()+" open "+key, false, func(ctx context.Context) error {
 		body, err = b.inner.Open(ctx, key, version, offset)
@@ -208,10 +236,16 @@ func (b *simBucket) Put(ctx context.Context, key string, body io.Reader, when bu
 	if err := b.awaitTurn(ctx, key); err != nil {
 		return "", err
 	}
+	isRecord, seen := strings.HasSuffix(key, "record.json"), b.a.lastSeen()
 	err = b.a.call(ctx, b.String()+" put "+key, true, func(ctx context.Context) error {
+		var old state.Record
+		if isRecord {
+			old = b.a.w.oracle.record()
+		}
 		stored, err := b.inner.Put(ctx, key, bytes.NewReader(content), when)
-		if err == nil && strings.HasSuffix(key, "record.json") {
+		if err == nil && isRecord {
 			b.a.wrote = time.Now()
+			b.a.w.oracle.recorded(b.a, old, seen)
 		}
 		if err == nil && strings.HasSuffix(key, "lease.json") {
 			var l struct {

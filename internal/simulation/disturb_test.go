@@ -35,8 +35,10 @@ func (w *world) disturb() {
 	start(w.p.strangers, "strangers", 4*time.Minute, w.strangerActs)
 	start(w.p.losses, "losses", 6*time.Minute, func() { snapshot = w.loseState(snapshot) })
 	start(w.p.retarget, "retarget", 6*time.Minute, w.changeTarget)
-	start(w.p.people, "approver", 3*time.Minute, func() { w.approve() })
+	start(w.p.people, "approver", 3*time.Minute, func() { w.fault(); w.approve() })
 	start(w.p.people, "pauser", 5*time.Minute, w.pause)
+	start(w.p.rollers, "roller", 4*time.Minute, w.rollSomeBack)
+	start(w.p.notifies, "target", 3*time.Minute, w.loseTarget)
 	start(w.p.broken, "checker", 10*time.Minute, w.loseChecker)
 	start(w.p.broken && w.p.reconcile, "settings", 5*time.Minute, w.changeSettings) // without the schedule nothing would tell of it
 }
@@ -50,6 +52,7 @@ func (w *world) pause() {
 	}
 	w.pausedAt = time.Now()
 	w.log("paused")
+	w.fault()
 	time.Sleep(between(w.roll("pause"), time.Second, 3*time.Minute))
 	if err := admin.route().Resume(context.Background()); err != nil {
 		w.log("resume: %v", err)

@@ -63,6 +63,9 @@ func (o *oracle) checkFates(s *set) {
 		for _, key := range slices.Sorted(maps.Keys(l.versions)) {
 			src := o.w.sources[i]
 			p, content, wrong := src.path(key), src.contentOf(key, l.versions[key]), ""
+			if o.isPinned(s.run, p) {
+				continue
+			}
 			if !slices.ContainsFunc(lives, func(live map[string]string) bool {
 				wrong = s.wrongFate(s.knew.settings[i], p, content, live)
 				return wrong == ""

@@ -33,7 +33,7 @@ func (l *lane) run(ctx context.Context, events []time.Time) deployer.Result {
 	ctx, cancel := context.WithCancel(ctx)
 	defer cancel()
 	a := l.w.newActor(ctx, cancel)
-	a.skew = l.clock.skew
+	a.skew, a.wanted = l.clock.skew, l.Wanted
 	r := l.w.sync(ctx, a, events)
 	if a.isDead() {
 		return deployer.Result{Outcome: deployer.Failed, Retryable: true}

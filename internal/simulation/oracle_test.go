@@ -28,6 +28,11 @@ type set struct {
 	knew      knowledge         // of its run
 	unchecked bool              // it may have had no time to check
 	refused   map[string]string // contents that an earlier run refused, by path
+
+	run   string            // that made it
+	back  string            // the run that it goes back to, if it is a rollback
+	want  map[string]string // what that must be
+	lived bool              // the record named it as live
 }
 
 // oracle knows everything that happened, and judges.
@@ -41,10 +46,16 @@ type oracle struct {
 	replace   map[string]bool           // versions of strangers that a person let go
 	disturbed time.Time                 // runs from before then are excused: what they knew was taken from under them
 	failed    map[string]bool           // versions whose deploy Astro could not carry out
+
+	byRun   map[string]*set
+	facts   map[string]*fact // by manifest
+	lineage []*set           // what the record named as live, oldest first
+	news    news
 }
 
 func newOracle(w *world) *oracle {
-	return &oracle{w: w, sets: map[string]*set{}, peaks: map[string]map[string]int{}, let: map[string]bool{}, replace: map[string]bool{}, failed: map[string]bool{}}
+	return &oracle{w: w, sets: map[string]*set{}, peaks: map[string]map[string]int{}, let: map[string]bool{}, replace: map[string]bool{}, failed: map[string]bool{},
+		byRun: map[string]*set{}, facts: map[string]*fact{}}
 }
 
 // record is the record as it is at this instant.
@@ -60,7 +71,11 @@ func (o *oracle) record() state.Record {
 func (o *oracle) uploaded(a *actor, deployment, version, description string) {
 	s := &set{by: a, version: version, deployment: deployment, contents: o.unpack(deployment, version), manifest: map[string]state.File{}}
 	_, rest, _ := strings.Cut(description, " run ")
-	run, _, _ := strings.Cut(rest, ":")
+	run, rest, _ := strings.Cut(rest, ":")
+	s.run = run
+	if _, back, ok := strings.Cut(rest, "rolled back to run "); ok {
+		s.back, _, _ = strings.Cut(back, " ")
+	}
 	files, err := state.NewStore(o.w.states, "", "sim").ReadManifest(context.Background(), run)
 	if err != nil {
 		o.w.log("%s uploads %s without a manifest: %v", a.name, version, err)
@@ -71,6 +86,9 @@ func (o *oracle) uploaded(a *actor, deployment, version, description string) {
 	a.mu.Lock()
 	s.knew = a.knows
 	for _, list := range a.listings {
+		if s.back != "" {
+			break // it is of no listing
+		}
 		last := list[len(list)-1]
 		s.listed = append(s.listed, last)
 		if s.began.IsZero() || last.began.Before(s.began) {
@@ -83,7 +101,7 @@ func (o *oracle) uploaded(a *actor, deployment, version, description string) {
 	s.refused = o.refusedBefore(s)
 	o.mu.Lock()
 	defer o.mu.Unlock()
-	o.sets[version] = s
+	o.sets[version], o.byRun[run] = s, s
 }
 
 func (o *oracle) unpack(deployment, version string) map[string]string {
@@ -141,6 +159,12 @@ func (o *oracle) finalized(a *actor, deployment, version string, was moment, lat
 		o.w.log("%s: excused: fence %v dead %v disturbed %v", a.name, hasFence, a.isDead(), disturbed)
 		return // the one exception: on its way when its run died or was overtaken
 	}
+	o.checkRolledBack(a, s)
+	if s.back != "" {
+		o.checkNews(s, live, was)
+		o.forgetPeaks(s, was, late)
+		return
+	}
 	if live != nil && live.by != nil && live.deployment == deployment && s.began.Before(live.began) && was.record.Live != nil && was.record.Live.TarballVersion == was.desired {
 		o.w.violate("G2: %s of a listing at %s replaces one at %s", version, o.since(s.began), o.since(live.began))
 	}
@@ -168,6 +192,12 @@ func summary(contents map[string]string) string {
 
 // checkShown is G3: each file is what the run was shown, or kept; and what was shown had been quiet.
 func (o *oracle) checkShown(s *set) {
+	if s.back != "" {
+		for _, src := range o.w.sources {
+			o.checkContents(s, src)
+		}
+		return
+	}
 	for i, l := range s.listed {
 		src := o.w.sources[i]
 		paths := map[string]string{} // path to version
@@ -279,6 +309,27 @@ func (o *oracle) checkRemovals(s, live *set, was moment) {
 	}
 	for i, src := range o.w.sources {
 		o.checkRemovalsOf(s, base, i, src)
+	}
+}
+
+// forgetPeaks: what a rollback removes somebody let go.
+func (o *oracle) forgetPeaks(s *set, was moment, late bool) {
+	o.mu.Lock()
+	defer o.mu.Unlock()
+	if late {
+		delete(o.peaks, s.deployment)
+	}
+	if was.record.Live == nil || o.sets[was.record.Live.TarballVersion] == nil {
+		return
+	}
+	live := o.sets[was.record.Live.TarballVersion]
+	for _, src := range o.w.sources {
+		prefix := "dags/" + src.name + "/"
+		for p := range live.contents {
+			if _, still := s.contents[p]; !still && strings.HasPrefix(p, prefix) && o.peaks[s.deployment] != nil {
+				o.peaks[s.deployment][src.name] = countOf(s.contents, prefix)
+			}
+		}
 	}
 }
 
@@ -408,7 +459,7 @@ func (o *oracle) checkAnswered() {
 	if o.w.excused {
 		return
 	}
-	if rec.Live != nil && rec.Live.Listed.IsZero() {
+	if rec.Live != nil && o.isOpen(rec.Live) {
 		return // a removal was left open when the wait had its end: that is for the reconcile
 	}
 	o.checkHold("without reconcile", rec)
@@ -440,6 +491,7 @@ func (o *oracle) checkConverged(when string, kept bool) {
 	if kept && rec.Hold(state.HeldBack) != nil {
 		return // a person must act first
 	}
+	free := o.withPins(want, rec)
 	got := map[string]string{}
 	if desired != "" {
 		got = o.unpack(deployment, desired)
@@ -453,12 +505,12 @@ func (o *oracle) checkConverged(when string, kept bool) {
 		}
 	}
 	for p, content := range want {
-		if got[p] != content && !o.isTurnedDown(rec, p, content, got) {
+		if got[p] != content && !free[p] && !o.isTurnedDown(rec, p, content, got) {
 			o.w.violate("G1 %s: %s is %q, and the bucket has %q", when, p, got[p], content)
 		}
 	}
 	for p := range got {
-		if _, ok := want[p]; !ok && !keptPaths[p] {
+		if _, ok := want[p]; !ok && !keptPaths[p] && !free[p] {
 			o.w.violate("G1 %s: %s is live, and not in the bucket", when, p)
 		}
 	}

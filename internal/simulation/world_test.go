@@ -60,6 +60,9 @@ type profile struct {
 	pace      time.Duration
 	slow      float64 // chance that a finalize takes minutes, and its process with it
 	broken    bool    // files have syntax errors, and there is a check
+	rollers   bool    // people roll back
+	notifies  bool    // people are told, and there are pages
+	follow    time.Duration
 }
 
 // Some seeds are about one thing, in every classes.
@@ -97,6 +100,11 @@ func profileOf(seed uint64) profile {
 	}
 	p.google = !p.etags && r.IntN(3) > 0
 	p.broken = r.IntN(3) == 0
+	r = rand.New(rand.NewPCG(seed, 2))
+	p.notifies = r.IntN(3) > 0
+	if special := seed % classes; special != overtaking && special != dying {
+		p.rollers, p.follow = r.IntN(5) < 2, []time.Duration{0, 0, 25 * time.Second, time.Minute}[r.IntN(4)]
+	}
 	return p
 }
 
@@ -127,15 +135,19 @@ type world struct {
 	asked       int                  // how often a checker was asked
 	read        int                  // how many objects of sources were read
 	written     map[string]time.Time // when an object of the state was last written
+	down        map[string]bool      // who listens, and is away
+	faults      int                  // that happened
+	shown       shown                // on the pages
+	recorder    *actor               // who wrote the record last
 	trace       []string
 	violations  []string
 }
 
 func newWorld(seed uint64) *world {
 	w := &world{seed: seed, p: profileOf(seed), began: time.Now(), states: membucket.New("state"), queue: make(chan *message, 100_000),
-		stop: make(chan struct{}), ended: make(chan struct{}), deployment: deployments[0], written: map[string]time.Time{}, pythons: map[string]string{}}
+		stop: make(chan struct{}), ended: make(chan struct{}), deployment: deployments[0], written: map[string]time.Time{}, pythons: map[string]string{}, down: map[string]bool{}}
 	w.states.ETags, w.states.Now = w.p.etags, storageClock
-	w.astro = astrotest.New(astrotest.Options{LiveAfter: 20 * time.Second,
+	w.astro = astrotest.New(astrotest.Options{LiveAfter: bringUpTime,
 		Deployments: []astrotest.Deployment{{ID: deployments[0]}, {ID: deployments[1]}}})
 	for i := range w.p.sources {
 		w.sources = append(w.sources, newSource(w, i))
@@ -242,6 +254,9 @@ type actor struct {
 	wrote    time.Time     // the record
 	late     bool          // it finalized after it was overtaken
 	skew     time.Duration // of its local clock
+	wanted   func() bool   // somebody waits for the next run of its process
+	wish     *wish         // what it is to bring back
+	backs    []*set        // what it brought back
 	sure     bool          // a person at a terminal: tries until it works, so nothing goes wrong
 	runs     int
 
@@ -313,10 +328,13 @@ func (a *actor) route() *deployer.Route {
 		Name: "sim", Deployment: deployment, BaseDir: "dags", Store: state.NewStore(&simBucket{a: a, inner: w.states, source: -1}, "", "sim"),
 		Astro:       &simAstro{a: a, inner: service.Astro(client), deployment: deployment},
 		QuietPeriod: quietPeriod, MaxWait: maxWait, MaxRemovedPercent: maxRemovedPercent, MaxRemovedFiles: maxRemovedFiles,
-		KeepBundles: keepBundles, Window: 2, SmallBundle: 1 + int(w.seed/classes%2)<<20, Clock: a, NewRun: a.newRun, Log: slog.New(reader{slog.DiscardHandler, a}),
+		Follow: w.p.follow, Wanted: a.wanted, KeepBundles: keepBundles, Window: 2, SmallBundle: 1 + int(w.seed/classes%2)<<20, Clock: a, NewRun: a.newRun, Log: slog.New(reader{slog.DiscardHandler, a}),
 	}
 	for i, s := range w.sources {
 		r.Sources = append(r.Sources, deployer.Source{URL: s.url, Bucket: &simBucket{a: a, inner: s.bucket, source: i}, Prefix: "dags/", Mount: s.name})
+	}
+	if w.p.notifies {
+		r.Notifier, r.Pages = simNotifier{a}, simPages{a}
 	}
 	if w.p.broken {
 		r.Syntax, a.knows.settings = simChecker{a}, nil
@@ -338,6 +356,9 @@ func (h reader) Enabled(context.Context, slog.Level) bool { return true }
 
 // Handle looks for a run that failed and could not even ring: that is as if it had died.
 func (h reader) Handle(_ context.Context, r slog.Record) error {
+	if strings.HasPrefix(r.Message, "could not note that the status pages are old") {
+		h.a.w.doubtPages()
+	}
 	if strings.HasPrefix(r.Message, "could not give back the lease") && !h.a.isDead() {
 		h.a.w.log("%s %s", h.a.name, r.Message)
 		h.a.w.excused = true
@@ -366,6 +387,7 @@ func (w *world) sync(ctx context.Context, a *actor, events []time.Time) deployer
 	} else {
 		w.log("%s ends: %s %s", a.name, r.Outcome, r.Reason)
 	}
+	w.checkAside(r)
 	if a.late && ctx.Err() != nil {
 		w.excused = true // a finalize landed late, and its run was killed or out of time before it repaired that
 	}
@@ -523,6 +545,7 @@ func (w *world) finish() {
 	time.Sleep(state.LeaseLife)
 	w.reconcile()
 	w.oracle.checkConverged("after one reconcile", true)
+	w.oracle.checkPages("after one reconcile", false)
 	if w.p.broken {
 		w.repair()
 	}
@@ -541,6 +564,10 @@ func (w *world) finish() {
 		w.violate("G6: a reconcile that finds nothing new deploys")
 	}
 	w.log("approved at the end: %v", approved)
+	if w.p.rollers {
+		w.goBack()
+	}
+	w.readPages()
 	w.checkOrphans()
 }
 

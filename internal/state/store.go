@@ -233,23 +233,20 @@ func (s *Store) Stored(ctx context.Context) ([]Stored, error) {
 	return stored, nil
 }
 
-// Bundles returns the runs that have both a bundle and a manifest in the state, oldest first.
-func (s *Store) Bundles(ctx context.Context) ([]string, error) {
+// Bundles returns the runs that have both a bundle and a manifest in the state.
+func (s *Store) Bundles(ctx context.Context) (map[string]bool, error) {
 	listing, err := s.bucket.List(ctx, s.prefix)
 	if err != nil {
 		return nil, err
 	}
-	parts := map[string]int{}
-	var runs []string
+	parts, both := map[string]int{}, map[string]bool{}
 	for _, o := range listing.Objects {
 		if run := s.runOf(o.Key); run != "" {
-			if parts[run]++; parts[run] == 2 {
-				runs = append(runs, run)
-			}
+			parts[run]++
+			both[run] = parts[run] == 2
 		}
 	}
-	slices.Sort(runs) // their names ascend with time
-	return runs, nil
+	return both, nil
 }
 
 // runOf is the run that a bundle or a manifest is named for, by its key; "" if it is neither.

@@ -111,7 +111,7 @@
     return row;
   };
 
-  const slice = 200;
+  const slice = 100;
   let filter = "all", found = [], shown = 0, words = [];
   const grow = () => {
     const now = Date.now(), part = document.createDocumentFragment();

@@ -11,7 +11,7 @@ import (
 )
 
 const (
-	firstRows   = 200 // of the list of files, that are there without JavaScript; page.js goes on in steps of as many
+	firstRows   = 100 // of the list of files, that are there without JavaScript; page.js goes on in steps of as many
 	recentRuns  = 20  // that are open
 	namedOfARun = 3
 )

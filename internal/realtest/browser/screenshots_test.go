@@ -29,17 +29,19 @@ func TestScreenshots(t *testing.T) {
 			name, scheme  string
 			width, height int64
 		}{{"light", "light", 1280, 900}, {"dark", "dark", 1280, 900}, {"phone", "light", 360, 740}, {"phone-dark", "dark", 360, 740}} {
-			x := newTab(t)
-			x.scheme(look.scheme)
-			x.run(chromedp.EmulateViewport(look.width, look.height, chromedp.EmulateScale(1.5)))
-			x.serve(sample())
-			take := chromedp.FullScreenshot(100)
-			if name == "many" { // its first screen: the rest is a long list
-				take = chromedp.CaptureScreenshot()
-			}
-			picture, err := chromedp.Run(x.ctx, take)
-			require.NoError(t, err)
-			require.NoError(t, os.WriteFile(filepath.Join(folder, name+"-"+look.name+".png"), picture, 0o644))
+			t.Run(name+"-"+look.name, func(t *testing.T) {
+				x := newTab(t)
+				x.scheme(look.scheme)
+				x.run(chromedp.EmulateViewport(look.width, look.height, chromedp.EmulateScale(1.5)))
+				x.serve(sample())
+				take := chromedp.FullScreenshot(100)
+				if name == "many" { // its first screen: the rest is a long list
+					take = chromedp.CaptureScreenshot()
+				}
+				picture, err := chromedp.Run(x.ctx, take)
+				require.NoError(t, err)
+				require.NoError(t, os.WriteFile(filepath.Join(folder, name+"-"+look.name+".png"), picture, 0o644))
+			})
 		}
 	}
 }

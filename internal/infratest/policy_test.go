@@ -14,6 +14,7 @@ import (
 	"github.com/stretchr/testify/require"
 
 	"github.com/dagbucket/dagbucket/internal/bucket/s3bucket"
+	"github.com/dagbucket/dagbucket/internal/config"
 )
 
 // texts is a list that IAM also allows to be one text.
@@ -162,20 +163,12 @@ func TestTheRoleMayDoWhatTheCodeDoes(t *testing.T) {
 					allowed(true, action, fmt.Sprintf("%s/%s%s/bundles/x.tar.gz", state, i.config.State.Prefix, route.Name), nil)
 				}
 			}
-			scheme, reference, _ := strings.Cut(route.Token, ":")
-			reference, _, _ = strings.Cut(reference, "#")
-			switch scheme {
-			case "aws-sm":
-				allowed(true, "secretsmanager:GetSecretValue", reference, nil)
-				allowed(false, "secretsmanager:GetSecretValue", reference+"x", nil)
-				allowed(false, "secretsmanager:PutSecretValue", reference, nil)
-			case "aws-ssm":
-				if !strings.HasPrefix(reference, "arn:") {
-					reference = "arn:aws:ssm:eu-west-1:123456789012:parameter/" + strings.TrimPrefix(reference, "/")
-				}
-				allowed(true, "ssm:GetParameter", reference, nil)
-			default:
-				t.Errorf("%s: a function cannot read the token %s:…", i.plan, scheme)
+			for _, reference := range append(references(route), route.Token) {
+				action, resource := readSecret(reference)
+				require.NotEmpty(t, action, "%s: a function cannot read %s", i.plan, reference)
+				allowed(true, action, resource, nil)
+				allowed(false, action, resource+"x", nil)
+				allowed(false, "secretsmanager:PutSecretValue", resource, nil)
 			}
 		}
 		allowed(true, "s3:GetObject", state+"/dagbucket.yaml", nil)
@@ -187,7 +180,7 @@ func TestTheRoleMayDoWhatTheCodeDoes(t *testing.T) {
 		allowed(false, "s3:GetObject", "arn:aws:s3:::another-bucket/dags/a.py", nil)
 
 		known := texts{"sqs:ReceiveMessage", "sqs:DeleteMessage", "sqs:GetQueueAttributes", "logs:CreateLogStream", "logs:PutLogEvents",
-			"secretsmanager:GetSecretValue", "ssm:GetParameter", "kms:Decrypt", "kms:GenerateDataKey"}
+			"secretsmanager:GetSecretValue", "ssm:GetParameter", "kms:Decrypt", "kms:GenerateDataKey", "sns:Publish"}
 		for _, calls := range []map[string]string{s3bucket.Reading, s3bucket.Writing} {
 			known = slices.AppendSeq(known, maps.Values(calls))
 		}
@@ -203,6 +196,34 @@ func TestTheRoleMayDoWhatTheCodeDoes(t *testing.T) {
 	}
 	require.NotZero(t, checked)
 	t.Logf("%d plans", checked)
+}
+
+// references are the secrets that a route's notices need.
+func references(route config.Route) (found []string) {
+	for _, target := range route.Notify {
+		for _, reference := range []string{target.Reference, target.Secret} {
+			if reference != "" {
+				found = append(found, reference)
+			}
+		}
+	}
+	return found
+}
+
+// readSecret is the call that reads what a reference names; "" if AWS's code cannot.
+func readSecret(reference string) (action, resource string) {
+	scheme, resource, _ := strings.Cut(reference, ":")
+	resource, _, _ = strings.Cut(resource, "#")
+	switch scheme {
+	case "aws-sm":
+		return "secretsmanager:GetSecretValue", resource
+	case "aws-ssm":
+		if !strings.HasPrefix(resource, "arn:") {
+			resource = "arn:aws:ssm:eu-west-1:123456789012:parameter/" + strings.TrimPrefix(resource, "/")
+		}
+		return "ssm:GetParameter", resource
+	}
+	return "", ""
 }
 
 // TestPolicyEvaluation: what checks policies is checked.

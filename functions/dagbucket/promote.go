@@ -60,7 +60,7 @@ func (c *console) finishPromotion(p promoted, asJSON bool, err error) error {
 		if err := c.printJSON(p); err != nil {
 			return err
 		}
-	} else {
+	} else if err == nil || len(p.Copied)+len(p.Removed) > 0 {
 		c.printPromotion(p)
 	}
 	switch {

@@ -11,7 +11,7 @@ locals {
     {
       # A step has a value only where it ran.
       title   = "Seconds by step", stat = "Average", stacked = true
-      metrics = [for step in ["Lease", "Record", "Preflight", "List", "Wait", "Pack", "Create", "Upload", "Pending", "Finalize", "Prune", "Follow", "Status"] : ["dagbucket", "seconds${step}", "function", var.name]]
+      metrics = [for step in ["Lease", "Record", "Preflight", "List", "Wait", "Pack", "Create", "Upload", "Pending", "Finalize", "Prune", "Follow", "ImportErrors", "Status"] : ["dagbucket", "seconds${step}", "function", var.name]]
     },
     {
       title   = "Age of the newest change that is not live", stat = "Maximum", stacked = false

@@ -23,7 +23,13 @@ const (
 	importErrorPage = 50       // errors that are asked for at once; Airflow may give fewer
 	maxPages        = 40
 	maxPage         = 8 << 20 // bytes of one page that are read
+
+	// Nobody's deploy waits for what Airflow says, so it gets less time than Astro.
+	pageTimeout    = 20 * time.Second // one page
+	airflowTimeout = time.Minute      // all of them, with repeats
 )
+
+var errSlowAirflow = errors.New("Airflow took more than a minute")
 
 // ImportError is a file that Airflow could not import.
 type ImportError struct {
@@ -47,6 +53,8 @@ func (c *Client) ImportErrors(ctx context.Context) ([]ImportError, error) {
 	if a.base, problem = airflowURL(d.AirflowAPIURL, d.RuntimeVersion, c.plainHTTP); problem != "" {
 		return nil, &Error{Op: a.op, Problem: problem, Repair: withoutAirflow, permanent: true}
 	}
+	ctx, cancel := context.WithTimeoutCause(ctx, airflowTimeout, errSlowAirflow)
+	defer cancel()
 	return a.importErrors(ctx)
 }
 
@@ -140,7 +148,7 @@ type numberedError struct {
 
 // page reads the errors from an offset on.
 func (a airflow) page(ctx context.Context, token *apiToken, offset int) (page []numberedError, total int, err error) {
-	callCtx, cancel := context.WithTimeout(ctx, readTimeout)
+	callCtx, cancel := context.WithTimeout(ctx, pageTimeout)
 	defer cancel()
 	address := fmt.Sprintf("%s/importErrors?limit=%d&offset=%d", a.base, importErrorPage, offset)
 	req, err := http.NewRequestWithContext(callCtx, http.MethodGet, address, nil)
@@ -152,14 +160,14 @@ func (a airflow) page(ctx context.Context, token *apiToken, offset int) (page []
 	req.Header.Set("User-Agent", a.client.agent)
 	resp, err := a.client.transport.RoundTrip(req) // and so follows no redirect
 	if err != nil {
-		return nil, 0, noAnswer(ctx, callCtx, a.op, readTimeout, req.URL.Host, token.secrets, err)
+		return nil, 0, noAnswer(ctx, callCtx, a.op, pageTimeout, req.URL.Host, token.secrets, err)
 	}
 	body, err := readPage(resp)
 	switch {
 	case resp.StatusCode != http.StatusOK:
 		return nil, 0, a.refusal(token.secrets, resp, body)
 	case err != nil:
-		return nil, 0, noAnswer(ctx, callCtx, a.op, readTimeout, req.URL.Host, token.secrets, fmt.Errorf("the answer broke off: %w", err))
+		return nil, 0, noAnswer(ctx, callCtx, a.op, pageTimeout, req.URL.Host, token.secrets, fmt.Errorf("the answer broke off: %w", err))
 	case len(body) > maxPage:
 		return nil, 0, &Error{Op: a.op, Problem: "a page of import errors has more than 8 MiB", Status: resp.StatusCode, Repair: withoutAirflow, permanent: true}
 	}

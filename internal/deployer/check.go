@@ -415,6 +415,9 @@ func (x *run) finishChecks() error {
 		}
 		return x.holdForSyntax(fmt.Sprintf("%s:%d:%d: %s%s", held[0].Path, held[0].Line, held[0].Column, held[0].Message, more), "repair it, or remove it")
 	}
+	if x.rollback != nil {
+		return nil // a person let go what it removes
+	}
 	return x.guardBroken()
 }
 

@@ -94,7 +94,7 @@ func (x *run) announceFates(rec *state.Record, before, now fates) {
 
 // announceFinished tells of a deploy whose run died, or lost the answer, before it could tell: in that run's name.
 func (x *run) announceFinished(ctx context.Context, rec *state.Record) error {
-	if x.dry || x.Notifier == nil {
+	if x.Notifier == nil { // also of a dry run: an approval stores what it found finished
 		return nil
 	}
 	var before []state.File

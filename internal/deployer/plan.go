@@ -195,6 +195,11 @@ func (b *planner) remove() {
 			b.keepNoted(p, noteOf(&f))
 			continue
 		}
+		if f.Pinned != nil && b.view.doubtful[objectID(f.Pinned.Source, f.Pinned.Key)] {
+			b.keepNoted(p, noteOf(&f))
+			b.plan.provisional = true
+			continue
+		}
 		if b.view.doubtful[objectID(f.Source, f.Key)] {
 			b.keep(p, f.Key, reasonChanging, "it was missing in the last listing only; the next run looks again")
 			b.plan.provisional = true
@@ -203,6 +208,12 @@ func (b *planner) remove() {
 		gone = append(gone, p)
 	}
 	b.guardRemovals(gone)
+	for _, p := range sortedKeys(b.pins) {
+		if f := b.pins[p]; f.State == state.LeftOut && b.view.doubtful[objectID(f.Pinned.Source, f.Pinned.Key)] {
+			b.plan.leftOut = append(b.plan.leftOut, noteOf(f))
+			b.plan.provisional = true
+		}
+	}
 }
 
 // leaveOutClashes leaves out new files that cannot lie beside a kept one, since one of the two would be a file and a directory.

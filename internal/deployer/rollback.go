@@ -140,7 +140,12 @@ func (x *run) planRollback(ctx context.Context) error {
 		return err
 	}
 	x.view = view{listed: x.version.Now}
-	b := rollbackPlanner{run: x, then: shipped(then), now: x.liveFiles()}
+	b := rollbackPlanner{run: x, then: shipped(then), now: x.liveFiles(), left: map[string]state.File{}}
+	for i := range x.live {
+		if f := &x.live[i]; f.State == state.LeftOut {
+			b.left[f.Path] = *f
+		}
+	}
 	if x.plan, err = b.make(); err != nil {
 		return err
 	}
@@ -252,6 +257,7 @@ func (p restorable) String() string {
 type rollbackPlanner struct {
 	*run
 	then, now map[string]state.File // what was shipped then, and is live now, by path
+	left      map[string]state.File // what is left out now
 	plan      plan
 }
 
@@ -277,7 +283,7 @@ func (b *rollbackPlanner) make() (plan, error) {
 			b.leaveOut(now)
 			continue
 		}
-		b.bringBack(then, now)
+		b.bringBack(then)
 	}
 	b.plan.approved = sortedKeys(sources) // a person let these go
 	b.keepRest(chosen)
@@ -329,8 +335,12 @@ func (b *rollbackPlanner) pick(name string, from, into map[string]bool) (found b
 	return found
 }
 
-// pinOf is what the sources showed at a path when it went live, which is what the rollback turns down.
-func (b *rollbackPlanner) pinOf(now state.File) *state.Pinned {
+// pinOf is what the sources showed at a path when it went live, or was left out, which is what the rollback turns down.
+func (b *rollbackPlanner) pinOf(p string) *state.Pinned {
+	now, is := b.now[p]
+	if !is {
+		now = b.left[p]
+	}
 	switch {
 	case now.Pinned != nil:
 		return &state.Pinned{Source: now.Pinned.Source, Key: now.Pinned.Key, Version: now.Pinned.Version, To: b.rollback.run}
@@ -343,8 +353,8 @@ func (b *rollbackPlanner) pinOf(now state.File) *state.Pinned {
 }
 
 // bringBack ships what was there then.
-func (b *rollbackPlanner) bringBack(then, now state.File) {
-	n := b.noted(then.Path, then.Key, b.pinOf(now), "")
+func (b *rollbackPlanner) bringBack(then state.File) {
+	n := b.noted(then.Path, then.Key, b.pinOf(then.Path), "")
 	line := then
 	line.State = state.Kept
 	noteLine(&line, n)
@@ -355,7 +365,7 @@ func (b *rollbackPlanner) bringBack(then, now state.File) {
 
 // leaveOut ships nothing where nothing was then.
 func (b *rollbackPlanner) leaveOut(now state.File) {
-	b.plan.leftOut = append(b.plan.leftOut, b.noted(now.Path, now.Key, b.pinOf(now), ", which did not have it"))
+	b.plan.leftOut = append(b.plan.leftOut, b.noted(now.Path, now.Key, b.pinOf(now.Path), ", which did not have it"))
 }
 
 func (b *rollbackPlanner) noted(p, key string, pin *state.Pinned, more string) Note {

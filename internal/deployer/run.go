@@ -1,6 +1,7 @@
 package deployer
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"fmt"
@@ -96,26 +97,39 @@ func (x *run) sync(ctx context.Context) error {
 		x.result.Outcome = Covered
 		return err
 	}
-	var refused *RollbackError
+	var ended error // of a rollback
+	rolledBack := false
 	for {
+		isRollback := x.rollback != nil
 		err := x.workUnderLease(ctx) // steps 2 to 10
-		if errors.As(err, &refused) {
-			x.rollback = nil
+		if isRollback && isRefusal(err) {
+			ended, x.rollback = err, nil
+		} else if rolledBack && isHeld(err) {
+			err = nil // that is of what came after it
+			x.result.Outcome = Unchanged
 		} else if err != nil && !isHeld(err) {
 			return err
 		}
-		again, releaseErr := x.releaseLease(ctx) // step 11
-		if releaseErr != nil {
-			return releaseErr
+		rolledBack = rolledBack || isRollback && err == nil
+		// A rollback looks at no source: the bell that it cleared by taking the lease, or a holder that died, is still to be answered.
+		again := isRollback && x.unclean
+		if !again {
+			var releaseErr error
+			if again, releaseErr = x.releaseLease(ctx); releaseErr != nil { // step 11
+				return releaseErr
+			}
 		}
 		if !again {
 			x.tellOfDeploy()
-			if refused != nil {
-				return refused
-			}
-			return err
+			return cmp.Or(ended, err)
 		}
 	}
+}
+
+// isRefusal reports whether a rollback ended without being done, and is not to be tried again.
+func isRefusal(err error) bool {
+	var refused *RollbackError
+	return errors.As(err, &refused) || isHeld(err)
 }
 
 // tellOfDeploy makes the deploy of an earlier look the outcome of a run that looked again and found nothing more to do.

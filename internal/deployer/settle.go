@@ -159,7 +159,7 @@ func (x *run) untilQuiet(v *view) time.Duration {
 func (x *run) missing(v *view) map[string]bool {
 	missing := map[string]bool{}
 	for _, f := range x.live {
-		if f.State == state.Kept && f.Pinned != nil {
+		if f.Pinned != nil { // also of what is left out: one listing that misses it does not end a rollback
 			missing[objectID(f.Pinned.Source, f.Pinned.Key)] = f.Pinned.Version != ""
 			continue
 		}

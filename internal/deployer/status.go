@@ -45,7 +45,10 @@ func (r *Route) Status(ctx context.Context) (state.Status, error) {
 	if isHeld(err) {
 		err = nil
 	}
-	return x.status(ctx, outcome, why), err
+	if readErr := x.readLive(ctx); err == nil {
+		err = readErr
+	}
+	return x.status(outcome, why), err
 }
 
 func (x *run) lastRun() state.Run {
@@ -87,8 +90,11 @@ func (x *run) writePages(ctx context.Context, outcome Outcome, why error) {
 	}
 	x.mustShow = false
 	_ = x.step("status", func() error {
-		s := x.status(ctx, outcome, why)
-		err := x.Pages.Write(ctx, &s)
+		err := x.readLive(ctx)
+		if err == nil {
+			s := x.status(outcome, why)
+			err = x.Pages.Write(ctx, &s)
+		}
 		if err == nil {
 			return nil
 		}
@@ -104,7 +110,7 @@ func (x *run) writePages(ctx context.Context, outcome Outcome, why error) {
 }
 
 // status is what people read after a run, or instead of one.
-func (x *run) status(ctx context.Context, outcome Outcome, why error) state.Status {
+func (x *run) status(outcome Outcome, why error) state.Status {
 	rec := &x.record
 	s := state.Status{Format: state.StatusFormat, Route: x.Name, Written: x.Clock.Now().UTC(), Checked: rec.Listed, Drift: x.drift,
 		Deployment: state.StatusDeployment{ID: x.Deployment, Name: cmp.Or(x.deployment.Name, x.Deployment), URL: x.deployment.URL,
@@ -122,9 +128,6 @@ func (x *run) status(ctx context.Context, outcome Outcome, why error) state.Stat
 	}
 	if outcome == Held && len(s.Holds) == 0 { // not in the record yet
 		s.Holds = append(s.Holds, state.Hold{Kind: state.HeldBack, Reason: why.Error(), At: s.Written})
-	}
-	if err := x.readLive(ctx); err != nil {
-		x.Log.Warn("the status lacks the files that are live", "route", x.Name, "error", err)
 	}
 	s.Files = x.statusFiles(outcome)
 	s.Counts = countFiles(s.Files)

@@ -11,8 +11,8 @@ import (
 	"github.com/dagbucket/dagbucket/internal/config"
 )
 
-// checkTimeout bounds one check, retries included.
-const checkTimeout = 2 * time.Minute
+// checkTimeout bounds one check, or those of a kind, retries included: a million objects are listed in some two minutes.
+const checkTimeout = 5 * time.Minute
 
 // examination is one call of Run.
 type examination struct {

@@ -6,6 +6,7 @@ import (
 	"net"
 	"net/http"
 	"net/http/httptest"
+	"os"
 	"slices"
 	"strings"
 	"sync"
@@ -24,6 +25,7 @@ import (
 
 	"github.com/dagbucket/dagbucket/internal/astro/astrotest"
 	"github.com/dagbucket/dagbucket/internal/doctor"
+	"github.com/dagbucket/dagbucket/internal/doctor/awsdoctor"
 	"github.com/dagbucket/dagbucket/internal/doctor/gcpdoctor"
 	"github.com/dagbucket/dagbucket/internal/gcpwire"
 	"github.com/dagbucket/dagbucket/internal/gcsserver"
@@ -49,6 +51,7 @@ type google struct {
 
 	mu            sync.Mutex
 	refused       map[string]codes.Code // by permission
+	versions      bool                  // the source bucket keeps them
 	notifications []object
 	topics        []string
 	subscriptions []*pubsubpb.Subscription
@@ -149,6 +152,8 @@ func (g *google) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 		_ = json.NewEncoder(w).Encode(object{"error": object{"code": 403, "message": "ops@acme.example does not have " + right + " access", "errors": []object{{"reason": "forbidden"}}}})
 	case r.URL.Path == gcpNotifications:
 		_ = json.NewEncoder(w).Encode(object{"kind": "storage#notifications", "items": g.notifications})
+	case g.versions && r.URL.Path == "/storage/v1/b/acme-dags":
+		_ = json.NewEncoder(w).Encode(object{"kind": "storage#bucket", "name": "acme-dags", "versioning": object{"enabled": true}})
 	default:
 		w.Header().Del("Content-Type")
 		g.storage.ServeHTTP(w, r)
@@ -239,6 +244,10 @@ func TestGoogleFaults(t *testing.T) {
 			1, "notifications", `is for "dags/team/" only`, "--object-prefix=dags/", rewire},
 		{"the notification leaves deletions out", func(g *google) { g.notifications[0]["event_types"] = []string{"OBJECT_FINALIZE"} }, false,
 			1, "notifications", "nobody is told of deletions", "OBJECT_DELETE", rewire},
+		{"the bucket keeps versions, and the notification leaves their archiving out", func(g *google) {
+			g.versions = true
+			g.notifications[0]["event_types"] = []string{"OBJECT_FINALIZE", "OBJECT_DELETE"}
+		}, false, 1, "notifications", "nobody is told of deletions", "OBJECT_ARCHIVE", rewire},
 		{"Eventarc's trigger for new files is gone", func(g *google) { g.throughEventarc(); g.notifications = g.notifications[1:] }, false,
 			1, "notifications", "nobody is told of new files", connect, func(g *google) { g.throughEventarc() }},
 		{"Eventarc's subscription has its short deadline", func(g *google) { g.throughEventarc(); g.subscriptions[1].AckDeadlineSeconds = 10 }, false,
@@ -305,4 +314,26 @@ func TestGoogleStandIn(t *testing.T) {
 	report := g.diagnose(false)
 	requireWell(t, report)
 	require.Equal(t, doctor.Skipped, statuses(report.Routes[0].Checks)["notifications"])
+}
+
+// TestGoogleAddresses has a function called by its older address, which it shares with all others of its region but for the path.
+func TestGoogleAddresses(t *testing.T) {
+	g := healthyGoogle(t)
+	address := &g.subscriptions[0].PushConfig.PushEndpoint
+	*address = "https://europe-west1-acme.cloudfunctions.net/dagbucket/"
+	requireWell(t, g.diagnose(false))
+	*address = "https://europe-west1-acme.cloudfunctions.net/other"
+	report := g.diagnose(false)
+	require.Equal(t, "function", report.First.Name)
+	require.Equal(t, 1, report.ExitCode())
+}
+
+// TestReadmeNamesTheRights: who gives doctor rights reads them there.
+func TestReadmeNamesTheRights(t *testing.T) {
+	t.Parallel()
+	readme, err := os.ReadFile("../../README.md")
+	require.NoError(t, err)
+	for _, right := range slices.Concat(awsdoctor.Rights, gcpdoctor.Rights) {
+		require.Contains(t, string(readme), "`"+right+"`")
+	}
 }

@@ -84,7 +84,7 @@ func because(reason string) string {
 	if reason == "" {
 		return ""
 	}
-	return ": " + brief(reason)
+	return ": " + Line(reason)
 }
 
 // lease looks for a run that died, or failed, and that no other has made up for.
@@ -132,7 +132,7 @@ func (p *patient) drift(ctx context.Context) Check {
 	case err != nil:
 		return Warn("drift", "do what it says", "what is live cannot be compared: %s", oneLine(err))
 	case status.Drift != "":
-		return Warn("drift", "see `dagbucket status`; a change in the bucket, or on_drift: redeploy, deploys over it", "others deployed: %s", brief(status.Drift))
+		return Warn("drift", "see `dagbucket status`; a change in the bucket, or on_drift: redeploy, deploys over it", "others deployed: %s", Line(status.Drift))
 	case status.Live == nil:
 		return Skip("drift", "nothing was deployed from here yet")
 	}

@@ -7,10 +7,14 @@ import (
 	"encoding/hex"
 	"encoding/json"
 	"fmt"
+	"io"
 	"log/slog"
 	"maps"
+	"net/http"
+	"net/http/httptest"
 	"os"
 	"strings"
+	"sync/atomic"
 	"testing"
 	"time"
 
@@ -60,6 +64,7 @@ type setup struct {
 	secrets  secret.Resolver
 	clouds   func() map[string]doctor.Cloud // new ones, as each call of the command line has
 	late     time.Duration                  // of the local clock
+	readOnly atomic.Bool                    // the token's role may not deploy
 	litters  bool                           // nothing can be deleted
 }
 
@@ -67,8 +72,20 @@ func newSetup(t *testing.T) *setup {
 	s := &setup{t: t, astro: astrotest.New(astrotest.Options{}), token: astrotest.Token(astrotest.OrganizationID, time.Time{})}
 	require.NoError(t, s.astro.Start())
 	t.Cleanup(s.astro.Close)
-	s.env = map[string]string{"ASTRO_API_URL": s.astro.URL()}
+	server := httptest.NewServer(http.HandlerFunc(s.api))
+	t.Cleanup(server.Close)
+	s.env = map[string]string{"ASTRO_API_URL": server.URL + "/v1"}
 	return s
+}
+
+// api is Astro's, for a token with the rights that it has.
+func (s *setup) api(w http.ResponseWriter, r *http.Request) {
+	if s.readOnly.Load() && r.Method == http.MethodPost {
+		w.WriteHeader(http.StatusForbidden)
+		_, _ = io.WriteString(w, `{"message": "You are not authorized to perform this action", "statusCode": 403}`)
+		return
+	}
+	s.astro.ServeHTTP(w, r)
 }
 
 func (s *setup) getenv(name string) string {

@@ -24,11 +24,14 @@ func (r *Report) Write(w io.Writer, terminal bool) {
 		fmt.Fprintln(w, "All is well.")
 		return
 	}
-	where := ""
+	where := r.First.Name
 	if r.First.Route != "" && len(r.Routes) > 1 {
-		where = "route " + r.First.Route + ", "
+		where = "route " + r.First.Route + ", " + where
 	}
-	fmt.Fprintf(w, "First: %s%s: %s\nDo:    %s\n", where, r.First.Name, indented(r.First.Says, "         "), r.First.Repair)
+	if r.First.About != "" {
+		where += " " + r.First.About
+	}
+	fmt.Fprintf(w, "First: %s: %s\nDo:    %s\n", where, indented(r.First.Says, "         "), r.First.Repair)
 }
 
 func printChecks(w io.Writer, checks []Check, terminal bool) {
@@ -67,8 +70,8 @@ func count(n int, what string) string {
 // longest is of foreign texts, in bytes.
 const longest = 600
 
-// brief makes a foreign text one line of bounded length.
-func brief(text string) string {
+// Line makes a foreign text one line of bounded length.
+func Line(text string) string {
 	text = strings.Join(strings.Fields(text), " ")
 	if len(text) > longest {
 		text = strings.ToValidUTF8(text[:longest], "") + "…"
@@ -76,4 +79,4 @@ func brief(text string) string {
 	return text
 }
 
-func oneLine(err error) string { return brief(err.Error()) }
+func oneLine(err error) string { return Line(err.Error()) }

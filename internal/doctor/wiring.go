@@ -108,5 +108,5 @@ func shown(value string) string {
 	case strings.ContainsAny(value, "?@"):
 		return "(not shown)"
 	}
-	return brief(value)
+	return Line(value)
 }

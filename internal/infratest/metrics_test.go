@@ -18,7 +18,7 @@ import (
 	"github.com/dagbucket/dagbucket/internal/service"
 )
 
-var stepForm = regexp.MustCompile(`\.step\("([a-z]+)"`)
+var stepForm = regexp.MustCompile(`\.step\("([^"]+)"`)
 
 // steps are those of a run, as the code names them.
 func steps(t *testing.T) (all []string) {

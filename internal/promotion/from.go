@@ -50,7 +50,7 @@ func (x *run) readLive(ctx context.Context) error {
 	case x.live.deploy == nil:
 		x.refuse("", "the state of %s does not know what is live: run dagbucket sync --route %s", name, name)
 		return nil
-	case status.Live.LiveAt.IsZero() && !x.live.deploy.Confirmed:
+	case !status.Live.Live:
 		x.refuse("", "the Deployment of %s was not seen to run its last deploy yet: run dagbucket sync --wait --route %s", name, name)
 		return nil
 	}

@@ -317,11 +317,21 @@ func TestFromRouteIsNotFit(t *testing.T) {
 		prepare func(w *world)
 		refused string
 	}{
-		"nothing was deployed":  {func(w *world) {}, ": nothing was deployed on dev yet"},
-		"held":                  {func(w *world) { w.sync(w.dev, deployer.Deployed); w.remove("dev/dags/a.py"); w.sync(w.dev, deployer.Held) }, ": dev is held: "},
-		"being promoted into":   {func(w *world) { w.sync(w.dev, deployer.Deployed); w.hold(w.dev, "from other, run x") }, ": dev is held: "},
-		"others deployed there": {func(w *world) { w.sync(w.dev, deployer.Deployed); w.astro.DeployFromOutside("dev", "DAG_ONLY", "by hand", nil) }, ": the Deployment of dev does not run what was deployed from there last"},
-		"paused":                {func(w *world) { w.sync(w.dev, deployer.Deployed); require.NoError(w.t, w.dev.Pause(w.t.Context(), "freeze")) }, ""},
+		"nothing was deployed": {func(w *world) {}, ": nothing was deployed on dev yet"},
+		"held": {func(w *world) {
+			w.sync(w.dev, deployer.Deployed)
+			w.remove("dev/dags/a.py")
+			w.sync(w.dev, deployer.Held)
+		}, ": dev is held: "},
+		"being promoted into": {func(w *world) { w.sync(w.dev, deployer.Deployed); w.hold(w.dev, "from other, run x") }, ": dev is held: "},
+		"others deployed there": {func(w *world) {
+			w.sync(w.dev, deployer.Deployed)
+			w.astro.DeployFromOutside("dev", "DAG_ONLY", "by hand", nil)
+		}, ": the Deployment of dev does not run what was deployed from there last"},
+		"paused": {func(w *world) {
+			w.sync(w.dev, deployer.Deployed)
+			require.NoError(w.t, w.dev.Pause(w.t.Context(), "freeze"))
+		}, ""},
 	} {
 		t.Run(name, func(t *testing.T) {
 			w := newWorld(t)

@@ -360,10 +360,11 @@ func (o *oracle) checkRemovalsOf(s, base *set, i int, src *source) {
 	if approved > 0 {
 		peaks[src.name] = after
 	}
+	empty := after == 0 && !o.isRolledOut(s, prefix)
 	o.mu.Unlock()
 	slices.Sort(gone)
 	total := peak - before + n
-	if n > 0 && (after == 0 || total > maxRemovedFiles && total*100 > maxRemovedPercent*peak) {
+	if n > 0 && (empty || total > maxRemovedFiles && total*100 > maxRemovedPercent*peak) {
 		o.w.violate("G4: %s removes %d of %s's files (%d at most, %d before, %d after), which nobody let go: %v", s.version, n, src.name, peak, before, after, gone)
 	}
 	for _, p := range gone {

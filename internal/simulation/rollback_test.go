@@ -374,6 +374,18 @@ func (o *oracle) isPinned(manifest, p string) bool {
 	return ok
 }
 
+// isRolledOut reports whether a source is not empty, though nothing of it is in a set, since a rollback keeps it out. The lock is held.
+func (o *oracle) isRolledOut(s *set, prefix string) bool {
+	if f := o.facts[s.run]; f != nil {
+		for p, held := range f.pins {
+			if strings.HasPrefix(p, prefix) && !held.ships && f.shown[p] != "" {
+				return true
+			}
+		}
+	}
+	return false
+}
+
 // isOpen reports whether the listing behind a deploy left something for the schedule.
 func (o *oracle) isOpen(d *state.Deploy) bool {
 	o.mu.Lock()

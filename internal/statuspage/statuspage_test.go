@@ -86,7 +86,7 @@ func TestThePageSaysWhatIsLiveAndWhatIsNot(t *testing.T) {
 		"dags/ignored.pyc excluded: Python bytecode Left out",
 		"dags/new.py in the source since 30 Nov 2026, 11:59 UTC Waiting",
 		"Deployed 30 Nov 2026, 11:00 UTC took 12 s +2 added ~1 changed −4 removed 1 kept of 3 files",
-		"list 1.0 s · wait 9.0 s · upload 2.4 s",
+		"list 1.0 s wait 9.0 s upload 2.4 s",
 		"Astro ran it 1 min 15 s after it was deployed · run run-1 · deploy deploy-1",
 		"Failed 30 Nov 2026, 10:00 UTC took 0.4 s the token was refused",
 		"at the latest every 15 minutes",

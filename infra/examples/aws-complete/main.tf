@@ -37,8 +37,17 @@ module "dagbucket" {
       base_dir         = "dags"
       keep_bundles     = 50
       status           = "s3://acme-dag-status/prod/"
-      import_errors    = false
-      notify           = ["sns:arn:aws:sns:eu-west-1:123456789012:dag-authors"]
+      import_errors    = true
+      notify = [
+        "sns:arn:aws:sns:eu-west-1:123456789012:dag-authors",
+        "slack:aws-ssm:/slack/dag-authors", # the webhook's address
+        jsonencode({
+          to     = "webhook:https://hooks.example.com/dags"
+          secret = "aws-sm:arn:aws:secretsmanager:eu-west-1:123456789012:secret:hooks-AbCdEf#key" # signs the bodies
+          format = "json"
+          events = ["failed", "held", "recovered"]
+        }),
+      ]
     },
     {
       name       = "staging"
@@ -62,6 +71,8 @@ module "dagbucket" {
   token_secret        = "arn:aws:secretsmanager:eu-west-1:123456789012:secret:astro-AbCdEf#prod"
   create_token_secret = false
   token_kms_key_arns  = ["arn:aws:kms:eu-west-1:123456789012:key/11111111-2222-3333-4444-555555555555"]
+  notify_kms_key_arns = ["arn:aws:kms:eu-west-1:123456789012:key/22222222-3333-4444-5555-666666666666"]
+  status_kms_key_arns = ["arn:aws:kms:eu-west-1:123456789012:key/33333333-4444-5555-6666-777777777777"]
   astro_api_url       = "https://api.astronomer.io/v1"
 
   trigger       = "eventbridge"

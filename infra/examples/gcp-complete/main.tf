@@ -74,8 +74,17 @@ module "dagbucket" {
       base_dir         = "dags"
       keep_bundles     = 20
       status           = "gs://acme-dags-status/prod/"
-      import_errors    = false
-      notify           = ["pubsub:projects/acme-data/topics/dag-deploys"]
+      import_errors    = true
+      notify = [
+        "pubsub:projects/acme-data/topics/dag-deploys",
+        "slack:gcp-sm:projects/acme-secrets/secrets/slack-dag-authors/versions/latest", # the webhook's address
+        jsonencode({
+          to     = "webhook:https://hooks.example.com/dags"
+          secret = "gcp-sm:projects/acme-secrets/secrets/hooks/versions/latest" # signs the bodies
+          format = "json"
+          events = ["failed", "held", "recovered"]
+        }),
+      ]
     },
     {
       name       = "research"

@@ -69,6 +69,13 @@ func (d *Doctor) ownServer() bool {
 	return d.env("AWS_ENDPOINT_URL_S3") != "" || d.env("AWS_ENDPOINT_URL") != ""
 }
 
+// alone reports whether that server stands in for S3 only, so that there is nothing beside it to ask. Addresses of AWS itself, such as a VPC
+// endpoint's, are none.
+func (d *Doctor) alone() bool {
+	endpoint := d.env("AWS_ENDPOINT_URL_S3")
+	return endpoint != "" && d.env("AWS_ENDPOINT_URL") == "" && !strings.Contains(endpoint, ".amazonaws.com")
+}
+
 const logIn = "set AWS_PROFILE, or AWS_ACCESS_KEY_ID and AWS_SECRET_ACCESS_KEY, or log in again (aws sso login)"
 
 // Credentials finds the credentials, and has AWS say whose they are; a server of one's own that stands in for S3 alone knows no such call.
@@ -82,7 +89,7 @@ func (d *Doctor) Credentials(ctx context.Context) doctor.Check {
 	if d.config.Region == "" {
 		return doctor.Bad("credentials", "set AWS_REGION to the region of the buckets", "no AWS region is set")
 	}
-	if d.ownServer() && d.env("AWS_ENDPOINT_URL_STS") == "" && d.env("AWS_ENDPOINT_URL") == "" {
+	if d.alone() {
 		return doctor.Good("credentials", "there are some for the server at %s", d.env("AWS_ENDPOINT_URL_S3"))
 	}
 	who, err := sts.NewFromConfig(d.config).GetCallerIdentity(ctx, &sts.GetCallerIdentityInput{})
@@ -136,14 +143,5 @@ func brief(err error) string {
 	if errors.As(err, &api) {
 		text = api.ErrorCode() + ": " + api.ErrorMessage()
 	}
-	return line(text)
-}
-
-func line(text string) string {
-	const longest = 300 // bytes
-	text = strings.Join(strings.Fields(text), " ")
-	if len(text) > longest {
-		text = strings.ToValidUTF8(text[:longest], "") + "…"
-	}
-	return text
+	return doctor.Line(text)
 }

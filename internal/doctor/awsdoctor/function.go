@@ -48,10 +48,10 @@ func unfit(label string, f *lambda.GetFunctionConfigurationOutput) []doctor.Chec
 	switch {
 	case f.State == types.StateFailed:
 		return []doctor.Check{doctor.Bad("function", "repair what it says (its role, its VPC, its key), and deploy the function again",
-			"%s cannot be called: %s", label, line(aws.ToString(f.StateReason)))}
+			"%s cannot be called: %s", label, doctor.Line(aws.ToString(f.StateReason)))}
 	case f.LastUpdateStatus == types.LastUpdateStatusFailed:
 		return []doctor.Check{doctor.Warn("function", "repair what it says, and deploy the function again",
-			"the last update of %s failed, and its former version runs: %s", label, line(aws.ToString(f.LastUpdateStatusReason)))}
+			"the last update of %s failed, and its former version runs: %s", label, doctor.Line(aws.ToString(f.LastUpdateStatusReason)))}
 	}
 	return nil
 }
@@ -61,7 +61,7 @@ func environment(w doctor.Want, label string, f *lambda.GetFunctionConfiguration
 	if f.Environment != nil {
 		if f.Environment.Error != nil {
 			return []doctor.Check{doctor.Warn("function", "allow kms:Decrypt on the function's key to these credentials to have it checked",
-				"the variables of %s cannot be read: %s", label, line(aws.ToString(f.Environment.Error.ErrorCode)))}
+				"the variables of %s cannot be read: %s", label, doctor.Line(aws.ToString(f.Environment.Error.ErrorCode)))}
 		}
 		env = f.Environment.Variables
 	}

@@ -34,6 +34,9 @@ const connect = "run the module's connect_bucket_commands (terraform output), or
 // Wiring checks the way from the bucket to the function.
 func (d *Doctor) Wiring(ctx context.Context, w doctor.Want) []doctor.Check {
 	const name = "notifications"
+	if d.alone() {
+		return []doctor.Check{doctor.Skip(name, "the storage is a server of one's own (AWS_ENDPOINT_URL_S3): there is nothing beside it to look at")}
+	}
 	if err := d.connect(ctx); err != nil {
 		return []doctor.Check{doctor.Warn(name, "correct the AWS settings", "it cannot be looked at: %s", brief(err))}
 	}
@@ -163,7 +166,7 @@ func joined(events []types.Event) string {
 func (d *Doctor) follow(ctx context.Context, w doctor.Want, target, sender string) []doctor.Check {
 	name, err := arn.Parse(target)
 	if err != nil {
-		return []doctor.Check{doctor.Bad("queue", "let the bucket tell the function's queue", "changes go to %q, which is no ARN", line(target))}
+		return []doctor.Check{doctor.Bad("queue", "let the bucket tell the function's queue", "changes go to %q, which is no ARN", doctor.Line(target))}
 	}
 	switch name.Service {
 	case "sqs":

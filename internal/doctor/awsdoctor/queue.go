@@ -5,6 +5,7 @@ import (
 	"encoding/json"
 	"fmt"
 	"strconv"
+	"strings"
 	"time"
 
 	"github.com/aws/aws-sdk-go-v2/aws"
@@ -76,7 +77,7 @@ func checkQueue(w doctor.Want, name arn.ARN, sender string, attributes map[strin
 	}
 	says := fmt.Sprintf("%s takes events", name.Resource)
 	if key := attributes["KmsMasterKeyId"]; key != "" {
-		says += "; that the policy of its key " + line(key) + " lets " + sender + " use it is not proven"
+		says += "; that the policy of its key " + doctor.Line(key) + " lets " + sender + " use it is not proven"
 	}
 	return doctor.Good("queue", "%s", says)
 }
@@ -131,12 +132,19 @@ func (d *Doctor) mapping(ctx context.Context, w doctor.Want, queue arn.ARN, visi
 		return []doctor.Check{doctor.Bad(name, "apply Terraform again, or: aws lambda create-event-source-mapping --event-source-arn "+source+
 			" --function-response-types ReportBatchItemFailures --function-name FUNCTION", "no function reads the queue %s", queue.Resource)}
 	}
-	m := answer.EventSourceMappings[0]
-	checks := []doctor.Check{checkMapping(m)}
-	if checks[0].Status == doctor.Fault {
-		return checks
+	byID := map[string]lambdatypes.EventSourceMappingConfiguration{}
+	var ids []string
+	for _, m := range answer.EventSourceMappings {
+		ids = append(ids, aws.ToString(m.UUID))
+		byID[aws.ToString(m.UUID)] = m
 	}
-	return append(checks, d.function(ctx, w, aws.ToString(m.FunctionArn), visibility)...)
+	return doctor.Choose(ids, ids, func(id string) []doctor.Check {
+		checks := []doctor.Check{checkMapping(byID[id])}
+		if checks[0].Status == doctor.Fault {
+			return checks
+		}
+		return append(checks, d.function(ctx, w, aws.ToString(byID[id].FunctionArn), visibility)...)
+	})
 }
 
 func checkMapping(m lambdatypes.EventSourceMappingConfiguration) doctor.Check {
@@ -147,14 +155,14 @@ func checkMapping(m lambdatypes.EventSourceMappingConfiguration) doctor.Check {
 	for _, kind := range m.FunctionResponseTypes {
 		reports = reports || kind == lambdatypes.FunctionResponseTypeReportBatchItemFailures
 	}
-	result := line(aws.ToString(m.LastProcessingResult))
+	result := doctor.Line(aws.ToString(m.LastProcessingResult))
 	switch state := aws.ToString(m.State); {
 	case state == "Disabled" || state == "Disabling":
 		return doctor.Bad(name, update+" --enabled", "it is %s: events wait in the queue", state)
 	case !reports:
 		return doctor.Bad(name, update+" --function-response-types ReportBatchItemFailures",
 			"ReportBatchItemFailures is off: events that should come again are lost")
-	case len(result) >= len("PROBLEM") && result[:len("PROBLEM")] == "PROBLEM":
+	case strings.HasPrefix(result, "PROBLEM"):
 		return doctor.Warn(name, "repair what it says; the function's role needs sqs:ReceiveMessage, sqs:DeleteMessage and sqs:GetQueueAttributes on the queue", "%s", result)
 	default:
 		return doctor.Good(name, "%s, and reports failures one by one", state)

@@ -54,7 +54,7 @@ func deadlines(label, update, topic string, s *pubsubpb.Subscription, timeout ti
 		checks = append(checks, doctor.Warn("subscription", repair, format, args...))
 	}
 	if s.Filter != "" {
-		warn("make the subscription again without a filter: one cannot be changed", "%s has a filter (%s): what it keeps back waits for the schedule", label, line(s.Filter))
+		warn("make the subscription again without a filter: one cannot be changed", "%s has a filter (%s): what it keeps back waits for the schedule", label, doctor.Line(s.Filter))
 	}
 	if wait, least := time.Duration(s.AckDeadlineSeconds)*time.Second, min(timeout, longestDeadline); wait < least {
 		warn(fmt.Sprintf("%s --ack-deadline=%d", update, int(longestDeadline.Seconds())),
@@ -121,7 +121,7 @@ func checkFunction(w doctor.Want, f *functionspb.Function, timeout time.Duration
 	if f.State != functionspb.Function_ACTIVE {
 		says := ""
 		for _, m := range f.StateMessages {
-			says += "; " + line(m.Message)
+			says += "; " + doctor.Line(m.Message)
 		}
 		return []doctor.Check{doctor.Bad(name, "repair what it says, and deploy the function again (gcloud functions describe "+label+" shows more)",
 			"%s is not active, but %s%s", label, f.State, says)}

@@ -72,10 +72,10 @@ func (d *Doctor) Credentials(ctx context.Context) doctor.Check {
 	}
 	found, err := googleauth.Default(scope)
 	if err != nil {
-		return doctor.Bad(name, googleauth.LogIn, "%s", line(err.Error()))
+		return doctor.Bad(name, googleauth.LogIn, "%s", doctor.Line(err.Error()))
 	}
 	if _, err := found.Token(ctx); err != nil {
-		return doctor.Bad(name, googleauth.LogIn, "Google gives no access token for them: %s", line(err.Error()))
+		return doctor.Bad(name, googleauth.LogIn, "Google gives no access token for them: %s", doctor.Line(err.Error()))
 	}
 	project, err := found.ProjectID(ctx)
 	if err != nil || project == "" {
@@ -146,19 +146,10 @@ func cannotLook(name, right string, err error) doctor.Check {
 func reason(err error) string {
 	var answer *googleapi.Error
 	if errors.As(err, &answer) && answer.Message != "" {
-		return line(fmt.Sprintf("%d %s", answer.Code, answer.Message))
+		return doctor.Line(fmt.Sprintf("%d %s", answer.Code, answer.Message))
 	}
 	if s, ok := status.FromError(err); ok {
-		return line(fmt.Sprintf("%s: %s", s.Code(), s.Message()))
+		return doctor.Line(fmt.Sprintf("%s: %s", s.Code(), s.Message()))
 	}
-	return line(err.Error())
-}
-
-func line(text string) string {
-	const longest = 300 // bytes
-	text = strings.Join(strings.Fields(text), " ")
-	if len(text) > longest {
-		text = strings.ToValidUTF8(text[:longest], "") + "…"
-	}
-	return text
+	return doctor.Line(err.Error())
 }

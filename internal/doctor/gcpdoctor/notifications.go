@@ -25,13 +25,13 @@ func (d *Doctor) Wiring(ctx context.Context, w doctor.Want) []doctor.Check {
 		return []doctor.Check{doctor.Skip(name, "the storage is a stand-in (STORAGE_EMULATOR_HOST): there is nothing beside it to look at")}
 	}
 	if err := d.connect(ctx); err != nil {
-		return []doctor.Check{doctor.Warn(name, "run gcloud auth application-default login", "it cannot be looked at: %s", line(err.Error()))}
+		return []doctor.Check{doctor.Warn(name, "run gcloud auth application-default login", "it cannot be looked at: %s", doctor.Line(err.Error()))}
 	}
 	found, err := d.storage.Bucket(w.Source.Bucket).Notifications(ctx)
 	if err != nil {
 		return []doctor.Check{cannotLook(name, "storage.buckets.get on gs://"+w.Source.Bucket, err)}
 	}
-	created, removed, notes := topicsOf(found, w.Source.Prefix)
+	created, removed, notes := topicsOf(found, w.Source.Prefix, d.deletion(ctx, w.Source.Bucket))
 	told := checkTold(w, created, removed, notes)
 	if told.Status == doctor.Fault {
 		return []doctor.Check{told}
@@ -39,8 +39,16 @@ func (d *Doctor) Wiring(ctx context.Context, w doctor.Want) []doctor.Check {
 	return append([]doctor.Check{told}, doctor.Choose(created, removed, func(topic string) []doctor.Check { return d.topic(ctx, w, topic) })...)
 }
 
+// deletion is the event of a file that is deleted: a bucket that keeps versions only archives it. Whoever may see notifications may see that.
+func (d *Doctor) deletion(ctx context.Context, bucket string) string {
+	if attributes, err := d.storage.Bucket(bucket).Attrs(ctx); err == nil && attributes.VersioningEnabled {
+		return storage.ObjectArchiveEvent
+	}
+	return storage.ObjectDeleteEvent
+}
+
 // topicsOf returns the topics that are told of new files below the prefix, and of deletions; notes say why other notifications do not do.
-func topicsOf(found map[string]*storage.Notification, prefix string) (created, removed, notes []string) {
+func topicsOf(found map[string]*storage.Notification, prefix, deletion string) (created, removed, notes []string) {
 	for _, id := range slices.Sorted(maps.Keys(found)) {
 		n := found[id]
 		if !strings.HasPrefix(prefix, n.ObjectNamePrefix) {
@@ -54,10 +62,10 @@ func topicsOf(found map[string]*storage.Notification, prefix string) (created, r
 		if has(storage.ObjectFinalizeEvent) && !slices.Contains(created, topic) {
 			created = append(created, topic)
 		}
-		if has(storage.ObjectDeleteEvent) && !slices.Contains(removed, topic) {
+		if has(deletion) && !slices.Contains(removed, topic) {
 			removed = append(removed, topic)
 		}
-		if !has(storage.ObjectFinalizeEvent) || !has(storage.ObjectDeleteEvent) {
+		if !has(storage.ObjectFinalizeEvent) || !has(deletion) {
 			notes = append(notes, fmt.Sprintf("notification %s is for %s", id, strings.Join(n.EventTypes, ", ")))
 		}
 	}

@@ -1,5 +1,5 @@
 // Package pubsubnotify publishes notices to topics of Google Cloud Pub/Sub, over its REST interface: the gRPC client would make the function
-// larger and its start slower, for a few messages a day.
+// larger by 0.9 MB, and keep a connection for a few messages a day.
 package pubsubnotify
 
 import (

@@ -21,6 +21,11 @@ run "plan" {
   }
 
   assert {
+    condition     = length(yamldecode(module.dagbucket.config).routes[0].notify) == 3 && !strcontains(module.dagbucket.config, "hooks.example.com")
+    error_message = "People are told in three ways, and the address of a webhook is not shown."
+  }
+
+  assert {
     condition     = contains(module.dagbucket.required_apis, "cloudkms.googleapis.com") && length(output.before) == 6
     error_message = "The key's agents must be there before."
   }

@@ -148,11 +148,11 @@ func notificationFaults() []awsRow {
 			a.rewrite(func(e *entry) { e.Events = []string{"s3:ObjectCreated:Put", "s3:ObjectRemoved:*"} })
 		}, false, 1, "notifications", "nobody is told of new files", do, rewire},
 		{"EventBridge's rule is disabled", func(a *amazon) { a.throughEventBridge(); a.rules[1]["State"] = "DISABLED" }, false,
-			1, "notifications", `the rule "dagbucket-1" is disabled`, do, func(a *amazon) { a.rules[1]["State"] = "ENABLED" }},
+			1, "notifications", `the rule "dagbucket-1" is disabled`, "aws events enable-rule --name dagbucket-1", func(a *amazon) { a.rules[1]["State"] = "ENABLED" }},
 		{"EventBridge's rule is for another prefix", func(a *amazon) {
 			a.throughEventBridge()
 			a.rules[1]["EventPattern"] = strings.Replace(a.rules[1]["EventPattern"].(string), "dags/", "old/", 1)
-		}, false, 1, "notifications", "no enabled rule", do, func(a *amazon) { a.throughEventBridge() }},
+		}, false, 1, "notifications", "no enabled rule", `a rule for Object Created and Object Deleted of acme-dags below "dags/"`, func(a *amazon) { a.throughEventBridge() }},
 		{"doctor may not look at the notifications", refusal("s3:GetBucketNotification"), false, 2, "notifications", "may not look", "allow s3:GetBucketNotification",
 			permission("s3:GetBucketNotification")},
 		{"doctor may not look at EventBridge's rules", func(a *amazon) { a.throughEventBridge(); a.refused["events:ListRules"] = "AccessDeniedException" }, false,

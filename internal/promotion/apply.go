@@ -124,7 +124,7 @@ func (x *run) copyObject(ctx context.Context, s *step, budget *semaphore.Weighte
 	if source == nil {
 		return "", errGone
 	}
-	if c, ok := x.Buckets[s.to.source].(bucket.Copier); ok {
+	if c := x.copiers[s.to.source]; c != nil {
 		newVersion, err = c.Copy(ctx, source, s.line.Key, s.line.Version, s.to.key, s.condition())
 		switch {
 		case errors.Is(err, bucket.ErrChanged), errors.Is(err, bucket.ErrArchived): // if it is the target that changed, the bundle will not get there either

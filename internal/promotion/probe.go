@@ -9,8 +9,9 @@ import (
 )
 
 const (
-	// probeKey names an object that never is there, at the root of a source.
-	probeKey = ".dagbucket-probe"
+	// probeKey names an object that never is there, at the root of a source; or for a moment, where a storage does not heed conditions. By its
+	// end it is none that a run deploys.
+	probeKey = ".dagbucket-probe~"
 	// noVersion can be a version of every storage, so that each is asked; but none of what is not there.
 	noVersion = "1"
 )
@@ -52,6 +53,47 @@ func (x *run) needs(source int) (writes, deletes bool) {
 		}
 	}
 	return writes, deletes
+}
+
+// findCopiers finds out which sources of the target copy by themselves, and only under a condition: some servers that speak S3's protocol heed it
+// for what is put, and not for what is copied. There the files pass through.
+func (x *run) findCopiers(ctx context.Context) error {
+	type pair struct {
+		to   int
+		from string
+	}
+	x.copiers = make([]bucket.Copier, len(x.Buckets))
+	asked := map[pair]bool{} // once is enough, whatever the answer
+	for _, s := range x.plan.steps {
+		i := s.to.source
+		c, ok := x.Buckets[i].(bucket.Copier)
+		if s.line == nil || !ok || x.copiers[i] != nil || asked[pair{i, s.line.Source}] || x.sourceOf(s.line) == nil {
+			continue
+		}
+		asked[pair{i, s.line.Source}] = true
+		key := x.To.Sources[i].Prefix + probeKey
+		version, err := c.Copy(ctx, x.sourceOf(s.line), s.line.Key, s.line.Version, key, bucket.IfVersion(noVersion))
+		switch {
+		case err == nil:
+			// A crash here leaves an object that no run deploys, and the next promotion writes over.
+			if err := x.Buckets[i].Delete(ctx, key, version); err != nil {
+				return err
+			}
+			x.copiers[i] = cannotCopy{}
+		case errors.Is(err, bucket.ErrChanged):
+			x.copiers[i] = c
+		case ctx.Err() != nil:
+			return err
+		}
+	}
+	return nil
+}
+
+// cannotCopy is the copier of a storage that cannot be trusted to copy.
+type cannotCopy struct{}
+
+func (cannotCopy) Copy(context.Context, bucket.Reader, string, string, string, bucket.Condition) (string, error) {
+	return "", bucket.ErrCannotCopy
 }
 
 var errHeedless = errors.New("the storage writes whatever the condition is, so that what others write meanwhile could be lost")

@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"io"
 	"strings"
+	"sync"
 	"testing"
 
 	"github.com/stretchr/testify/require"
@@ -70,6 +71,40 @@ type heedless struct{ *membucket.Bucket }
 
 func (h heedless) Put(ctx context.Context, key string, body io.Reader, _ bucket.Condition) (string, error) {
 	return h.Bucket.Put(ctx, key, body, bucket.Always)
+}
+
+// heedlessCopier heeds conditions for what is put only.
+type heedlessCopier struct{ *membucket.Bucket }
+
+func (h heedlessCopier) Copy(ctx context.Context, from bucket.Reader, key, version, toKey string, _ bucket.Condition) (string, error) {
+	return h.Bucket.Copy(ctx, from, key, version, toKey, bucket.Always)
+}
+
+func TestCopiesWithoutConditionsPassThrough(t *testing.T) {
+	w := newWorld(t)
+	w.numbered(5)
+	w.sync(w.dev, deployer.Deployed)
+	open := w.buckets["s3"]
+	w.buckets["s3"] = func(ctx context.Context, u bucket.URL) (bucket.Bucket, error) {
+		b, err := open(ctx, u)
+		if u.Bucket == "prod" {
+			b = heedlessCopier{w.memory["prod"]}
+		}
+		return b, err
+	}
+	copies := 0
+	var mu sync.Mutex
+	w.memory["prod"].Fault = func(op membucket.Op, _ string, after bool) error {
+		mu.Lock()
+		defer mu.Unlock()
+		if op == membucket.Copy && after {
+			copies++
+		}
+		return nil
+	}
+	require.Len(t, w.promote().Copied, 5)
+	require.Equal(t, 1, copies, "the probe")
+	require.Len(t, w.shown("prod", ""), 5, "which was taken back")
 }
 
 func TestAStorageWithoutConditionsIsRefused(t *testing.T) {

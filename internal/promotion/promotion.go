@@ -64,8 +64,9 @@ type run struct {
 	target target
 	plan   plan
 
-	name     string    // in the target's record and state, once it has begun
-	began    time.Time // the promotion that it finishes, if it does
+	name     string          // in the target's record and state, once it has begun
+	began    time.Time       // the promotion that it finishes, if it does
+	copiers  []bucket.Copier // by source of the target; nil where files pass through
 	intended map[string]bool
 	copied   map[string]bool
 	removed  map[string]bool
@@ -115,6 +116,9 @@ func (x *run) prepare(ctx context.Context) error {
 
 // work writes until the target shows what it should.
 func (x *run) work(ctx context.Context) error {
+	if err := x.findCopiers(ctx); err != nil {
+		return x.interrupted(err)
+	}
 	for range maxRounds {
 		if err := x.apply(ctx); err != nil {
 			return x.interrupted(err)

@@ -32,7 +32,9 @@ type set struct {
 	run   string            // that made it
 	back  string            // the run that it goes back to, if it is a rollback
 	want  map[string]string // what that must be
-	lived bool              // the record named it as live
+	lived bool              // the record named it as live, since livedAt
+
+	livedAt time.Time
 }
 
 // oracle knows everything that happened, and judges.

@@ -157,7 +157,7 @@ func (o *oracle) learn(old, rec state.Record, seen []*listing) {
 		o.facts[d.Manifest] = o.factOf(d, before, nil, seen)
 	}
 	if s := o.byRun[d.Run]; s != nil && !s.lived {
-		s.lived = true
+		s.lived, s.livedAt = true, time.Now()
 		o.lineage = append(o.lineage, s)
 	}
 }
@@ -195,8 +195,8 @@ func (o *oracle) turnDown(s *set, base *state.Deploy, f, earlier *fact) {
 		return // known only after a loss
 	}
 	s.began = now.began
-	if want := o.previous(base, now); s.by.wish.to == "" && want != s.back && !o.isLenient() {
-		o.w.violate("a rollback goes back to %s, and what was live before is of %s", s.back, want)
+	if s.by.wish.to == "" && !o.isPrevious(s) && !o.isLenient() {
+		o.w.violate("a rollback goes back to %s, and what was live before is of %s", s.back, o.previous(now))
 	}
 	if to := s.by.wish.to; to != "" && to != s.back && !o.isLenient() && !o.isDeployOf(to, s.back) {
 		o.w.violate("a rollback goes back to %s, and %s was asked for", s.back, to)
@@ -285,11 +285,24 @@ func (o *oracle) checkLines(manifest string, f *fact) {
 	}
 }
 
+// isPrevious reports whether a rollback goes back from what was live when somebody asked for it, or since. The lock is held.
+func (o *oracle) isPrevious(s *set) bool {
+	for i, live := range slices.Backward(o.lineage) {
+		if o.previous(o.lineage[i]) == s.back {
+			return true
+		}
+		if live.livedAt.Before(s.by.start) {
+			break
+		}
+	}
+	return false
+}
+
 // previous is the run whose contents a rollback brings back that names none: the last that was live with other contents, before what is live
 // or, if that is a rollback, before what it went back to. The lock is held.
-func (o *oracle) previous(base *state.Deploy, now *set) string {
+func (o *oracle) previous(now *set) string {
 	end := slices.IndexFunc(o.lineage, func(s *set) bool { return s.version == now.version })
-	if at := slices.IndexFunc(o.lineage, func(s *set) bool { return s.run == base.RolledBack }); base.RolledBack != "" && at >= 0 {
+	if at := slices.IndexFunc(o.lineage, func(s *set) bool { return s.run == now.back }); now.back != "" && at >= 0 {
 		end = at
 	}
 	for _, s := range slices.Backward(o.lineage[:max(end, 0)]) {
@@ -400,7 +413,7 @@ func (o *oracle) isOpen(d *state.Deploy) bool {
 func (w *world) goBack() {
 	rec := w.oracle.record()
 	w.oracle.mu.Lock()
-	possible := rec.Live != nil && w.oracle.byRun[rec.Live.Run] != nil && w.oracle.previous(rec.Live, w.oracle.byRun[rec.Live.Run]) != ""
+	possible := rec.Live != nil && w.oracle.byRun[rec.Live.Run] != nil && w.oracle.previous(w.oracle.byRun[rec.Live.Run]) != ""
 	w.oracle.mu.Unlock()
 	r := w.bringBack(wish{}, true)
 	if possible && r.Outcome != deployer.Deployed && !w.oracle.isLenient() {

@@ -1,6 +1,7 @@
 package awsdoctor
 
 import (
+	"cmp"
 	"context"
 	"encoding/json"
 	"fmt"
@@ -23,6 +24,8 @@ func (d *Doctor) fromEventBridge(ctx context.Context, source bucket.URL, f *ways
 	}
 	if err == nil && len(f.created) == 0 {
 		f.notes = append(f.notes, "EventBridge is on, and no enabled rule of the default bus is for them")
+		f.repair = cmp.Or(f.repair, fmt.Sprintf("apply Terraform again, or give the default bus a rule for Object Created and Object Deleted of %s below %q "+
+			"that sends to the function's queue", source.Bucket, source.Prefix))
 	}
 }
 
@@ -63,6 +66,7 @@ func (d *Doctor) rule(ctx context.Context, source bucket.URL, rule types.Rule, f
 		return nil
 	case rule.State == types.RuleStateDisabled:
 		f.notes = append(f.notes, fmt.Sprintf("the rule %q is disabled", aws.ToString(rule.Name)))
+		f.repair = "aws events enable-rule --name " + aws.ToString(rule.Name)
 		return nil
 	}
 	targets, err := d.events.ListTargetsByRule(ctx, &eventbridge.ListTargetsByRuleInput{Rule: rule.Name})

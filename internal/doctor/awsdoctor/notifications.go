@@ -1,6 +1,7 @@
 package awsdoctor
 
 import (
+	"cmp"
 	"context"
 	"fmt"
 	"slices"
@@ -18,6 +19,7 @@ import (
 type ways struct {
 	created, removed []string // ARNs
 	notes            []string // why entries that are there do not do
+	repair           string   // "" is an entry in the bucket's document
 	unsure           *doctor.Check
 	sender           map[string]string // by target: the service that tells it
 }
@@ -60,7 +62,7 @@ func (d *Doctor) Wiring(ctx context.Context, w doctor.Want) []doctor.Check {
 // check says whether somebody is told of everything.
 func (f *ways) check(prefix string) doctor.Check {
 	const name = "notifications"
-	repair := fmt.Sprintf(connect, prefix)
+	repair := cmp.Or(f.repair, fmt.Sprintf(connect, prefix))
 	because := ""
 	if len(f.notes) > 0 {
 		because = " (" + strings.Join(f.notes, "; ") + ")"

@@ -11,6 +11,7 @@ import (
 
 	"github.com/stretchr/testify/require"
 
+	"github.com/dagbucket/dagbucket/internal/bucket"
 	"github.com/dagbucket/dagbucket/internal/bucket/membucket"
 	"github.com/dagbucket/dagbucket/internal/deployer"
 	"github.com/dagbucket/dagbucket/internal/service"
@@ -190,6 +191,38 @@ func TestDevMovesOnAfterAnInterruption(t *testing.T) {
 	require.Equal(t, "own", live["dags/own.py"])
 	delete(live, "dags/own.py")
 	require.Equal(t, w.live("dev"), live)
+}
+
+// TestBackAfterAnInterruption: what the interrupted promotion removed was removed by nobody else.
+func TestBackAfterAnInterruption(t *testing.T) {
+	w := prepared(t)
+	w.watch(func(name string) error {
+		if strings.HasPrefix(name, "after prod delete live/") {
+			return errKilled
+		}
+		return nil
+	})
+	_, err := w.try(service.PromoteOptions{})
+	w.unwatch()
+	require.ErrorIs(t, err, errKilled)
+	w.put("dev/dags/team4/dag 004.py", "n = 4")
+	w.sync(w.dev, deployer.Deployed)
+	require.Contains(t, w.promote().Copied, "dags/team4/dag 004.py")
+}
+
+// TestLostAnswers: a client that repeats a call whose answer was lost is told that the version is another one now.
+func TestLostAnswers(t *testing.T) {
+	w := prepared(t)
+	w.memory["prod"].Fault = func(op membucket.Op, key string, after bool) error {
+		if after && strings.HasPrefix(key, "live/dags/") && (op == membucket.Copy || op == membucket.Delete) {
+			return bucket.ErrChanged
+		}
+		return nil
+	}
+	result := w.promote()
+	require.Len(t, result.Copied, 3)
+	require.Len(t, result.Removed, 1)
+	w.sync(w.prod, deployer.Deployed)
 }
 
 // TestARepeatTakesTheRestAlong: lifting the hold with half of it left would deploy that half.

@@ -1,9 +1,7 @@
 package statuspage
 
 import (
-	"encoding/json"
 	"fmt"
-	"io"
 	"time"
 
 	"github.com/dagbucket/dagbucket/internal/state"
@@ -209,38 +207,23 @@ type data struct {
 	origins bool
 }
 
-// writeData writes the files, one at a time. The encoder escapes what could end the element.
-func writeData(w io.Writer, s *state.Status) error {
-	d, enc := data{origins: len(s.Sources) > 1}, json.NewEncoder(w)
-	if _, err := io.WriteString(w, `<script type="application/json" id="data">{"files":[`); err != nil {
-		return err
-	}
+// writeData writes the files, one at a time.
+func writeData(w *writer, s *state.Status) {
+	d := data{origins: len(s.Sources) > 1}
+	w.raw(`<script type="application/json" id="data">{"files":[`)
 	for i := range s.Files {
 		if i > 0 {
-			if _, err := io.WriteString(w, ","); err != nil {
-				return err
-			}
+			w.raw(",")
 		}
-		if err := enc.Encode(d.row(&s.Files[i])); err != nil {
-			return err
+		w.json(d.row(&s.Files[i]))
+		if w.err != nil {
+			return
 		}
 	}
-	tables := []struct {
-		name   string
-		values any
-	}{{"places", d.places.values}, {"states", d.states.values}, {"deploys", d.deploys.values}}
-	open := "]"
-	for _, t := range tables {
-		if _, err := fmt.Fprintf(w, `%s,"%s":`, open, t.name); err != nil {
-			return err
-		}
-		if err := enc.Encode(t.values); err != nil {
-			return err
-		}
-		open = ""
-	}
-	_, err := io.WriteString(w, "}</script>\n")
-	return err
+	w.raw(`],"places":`).json(d.places.values)
+	w.raw(`,"states":`).json(d.states.values)
+	w.raw(`,"deploys":`).json(d.deploys.values)
+	w.raw("}</script>\n")
 }
 
 // row is place, rest of the path, state, size, since when, deploy and, if there are any, flags, lines and blocks.

@@ -6,9 +6,13 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"maps"
+	"os"
+	"path/filepath"
 	"reflect"
 	"regexp"
 	"runtime"
+	"slices"
 	"strings"
 	"testing"
 	"time"
@@ -343,55 +347,123 @@ func (f *failing) Write(p []byte) (int, error) {
 	return len(p), nil
 }
 
-// fill puts text into every string of a value, but for URLs and those that choose what is shown.
-func fill(v reflect.Value, text string) {
+// fill puts a text into every string of a value but the keys of maps; text gets the string's name, such as Files.Path.
+func fill(v reflect.Value, name string, text func(name string) string) {
 	switch v.Kind() {
 	case reflect.Pointer:
 		if v.IsNil() {
 			v.Set(reflect.New(v.Type().Elem()))
 		}
-		fill(v.Elem(), text)
+		fill(v.Elem(), name, text)
 	case reflect.Struct:
 		if v.Type() == reflect.TypeFor[time.Time]() {
 			v.Set(reflect.ValueOf(noon))
 			return
 		}
 		for i := range v.NumField() {
-			if v.Type().Field(i).Name != "Steps" {
-				fill(v.Field(i), text)
-			}
+			fill(v.Field(i), strings.TrimPrefix(name+"."+v.Type().Field(i).Name, "."), text)
 		}
 	case reflect.Slice:
 		v.Set(reflect.MakeSlice(v.Type(), 2, 2))
 		for i := range v.Len() {
-			fill(v.Index(i), text)
+			fill(v.Index(i), name, text)
 		}
 	case reflect.String:
-		v.SetString(text)
+		v.SetString(text(name))
 	case reflect.Bool:
 		v.SetBool(true)
+	case reflect.Map:
 	default:
 		v.Set(reflect.ValueOf(7).Convert(v.Type()))
 	}
 }
 
-// filled has a text everywhere, with files of each state.
-func filled(text string) *state.Status {
+// filled has a text everywhere, with files of each state, and one run that some are live from.
+func filled(text func(name string) string) *state.Status {
 	s := &state.Status{}
-	fill(reflect.ValueOf(s).Elem(), text)
+	fill(reflect.ValueOf(s).Elem(), "", text)
 	for _, word := range []string{state.Live, state.Kept, state.LeftOut, state.Waiting, state.HeldFile} {
 		f := s.Files[0]
 		f.State = word
 		s.Files = append(s.Files, f)
 	}
-	s.Runs[0].Steps = map[string]float64{text: 1}
+	s.Runs[0].Steps = map[string]float64{text("Runs.Steps"): 1}
+	s.Runs[1].Outcome = "deployed"
 	return s
+}
+
+func always(text string) func(string) string { return func(string) string { return text } }
+
+// TestEveryFieldIsEscaped has a tag, quotes and an ampersand in every string, so that a new field is covered, too.
+func TestEveryFieldIsEscaped(t *testing.T) {
+	t.Parallel()
+	fields := map[string]bool{} // whether it was found
+	html := rendered(t, filled(func(name string) string {
+		fields[name] = false
+		text := "<x-" + name + `>"'&`
+		if strings.HasSuffix(name, "URL") && name != "Sources.URL" {
+			return "https://acme.example/?" + text // or it would be no link
+		}
+		return text
+	}))
+	data := regexp.MustCompile(`(?s)<script type="application/json".*?</script>`).FindString(html)
+	html = strings.NewReplacer(data, "", string(style), "", string(script), "").Replace(html)
+	require.NotContains(t, html, "<x-")
+	require.NotContains(t, data, "<x-")
+
+	// Without the escaped forms nothing is left.
+	cut := func(text *string, name, form string) bool {
+		before := len(*text)
+		*text = strings.ReplaceAll(*text, form, "")
+		fields[name] = fields[name] || len(*text) < before
+		return len(*text) < before
+	}
+	inData := []string{}
+	for _, name := range slices.Sorted(maps.Keys(fields)) {
+		cut(&html, name, "&lt;x-"+name+"&gt;&#34;&#39;&amp;")
+		cut(&html, name, "https://acme.example/?%3Cx-"+name+"%3E%22%27&amp;")
+		if cut(&data, name, `\u003cx-`+name+`\u003e\"'\u0026`) {
+			inData = append(inData, name)
+		}
+	}
+	cut(&html, "Live.Digest", "&lt;x-Live.Dige") // its beginning
+	require.NotRegexp(t, `x-[A-Z]`, html)
+	require.NotRegexp(t, `x-[A-Z]`, data)
+	require.Equal(t, []string{"Files.DeployID", "Files.Excerpt", "Files.ImportError", "Files.Key", "Files.Message", "Files.Path", "Files.Reason", "Files.Source", "Files.State"}, inData)
+	maps.DeleteFunc(fields, func(_ string, found bool) bool { return found })
+	require.Equal(t, []string{"Files.Run", "Live.TarballVersion", "Pending.Digest", "Pending.RolledBack", "Pending.Run", "Pending.TarballVersion", "Runs.Digest"},
+		slices.Sorted(maps.Keys(fields)), "these are not in the page")
+}
+
+// TestDataIsNoMarkup reads the sources: besides writer.go's methods, which escape it, data has no way into the page.
+func TestDataIsNoMarkup(t *testing.T) {
+	t.Parallel()
+	files, err := filepath.Glob("*.go")
+	require.NoError(t, err)
+	require.Contains(t, files, "page.go")
+	way, attr := regexp.MustCompile(`\bmarkup\(|\.(put|out|enc)\b`), regexp.MustCompile(`\.attr\([^,]*,`)
+	var attrs []string
+	for _, name := range files {
+		if strings.HasSuffix(name, "_test.go") {
+			continue
+		}
+		source, err := os.ReadFile(name)
+		require.NoError(t, err)
+		if name != "writer.go" {
+			require.NotRegexp(t, way, string(source), name)
+		}
+		attrs = append(attrs, attr.FindAllString(string(source), -1)...)
+	}
+	slices.Sort(attrs)
+	require.Equal(t, []string{`.attr("aria-pressed",`, `.attr("class",`, `.attr("content",`, `.attr("data-filter",`, `.attr("datetime",`, `.attr("href",`, `.attr("width",`, `.attr("x",`},
+		slices.Compact(slices.Clone(attrs)), "browsers must not load or run what is in these")
+	require.Len(t, slices.DeleteFunc(attrs, func(a string) bool { return a != `.attr("href",` }), 2, "that of link, and the icon")
 }
 
 // structure is a page's tags and the names of their attributes, without any text.
 func structure(html string) string {
-	html = strings.Replace(html, "<style>"+style+"</style>", "", 1)
-	html = strings.Replace(html, "<script>"+script+"</script>", "", 1)
+	html = strings.Replace(html, string("<style>"+style+"</style>"), "", 1)
+	html = strings.Replace(html, string("<script>"+script+"</script>"), "", 1)
 	tags := regexp.MustCompile(`<[^>]*>?`).FindAllString(html, -1)
 	return regexp.MustCompile(`="[^"]*"`).ReplaceAllString(strings.Join(tags, "\n"), "=")
 }
@@ -399,18 +471,22 @@ func structure(html string) string {
 // FuzzRender shows that no text changes the page's structure, whatever it is.
 func FuzzRender(f *testing.F) {
 	for _, text := range []string{"</script><script>alert(1)</script>", `"><img src=x onerror=alert(1)>`, "' onload='x", "<!--<script>", "]]>\u2028\u2029", "a\u202eb\u200b\x00\x1b\x7f\u0085",
-		"\xff\xfe<", "`code` <b>", "{{.}}", "</title></style></textarea></template>", "&lt;&amp;&#0;", "javascript:alert(1)"} {
+		"\xff\xfe<", "`code` <b>", "{{.}}", "</title></style></textarea></template>", "&lt;&amp;&#0;", "javascript:alert(1)",
+		`<x>"'&`, "https://acme.example/?<x>\"'&\u202e", "é\u200d\u202eé"} {
 		f.Add(text)
 	}
-	want := structure(rendered(f, filled("x")))
+	want := structure(rendered(f, filled(always("x"))))
 	f.Fuzz(func(t *testing.T, text string) {
-		html := rendered(t, filled("x"+strings.ReplaceAll(text, "`", "'"))) // backticks make code, see TestProse
+		html := rendered(t, filled(always("x"+strings.ReplaceAll(text, "`", "'")))) // backticks make code, see TestProse
 		require.Equal(t, want, structure(html))
 		hidden := strings.IndexFunc(html, func(r rune) bool {
 			return r != '\n' && r != '\t' && (r < ' ' || r > '~' && unicode.In(r, unicode.Cc, unicode.Bidi_Control, unicode.Zl, unicode.Zp))
 		})
 		require.Negative(t, hidden, "a character that cannot be seen is in the page")
 		require.Len(t, dataOf(t, html).Files, 7)
+		require.Equal(t, show(text), show(show(text)), "what can be seen stays as it is")
+		require.Equal(t, showLines(text), showLines(showLines(text)))
+		require.Regexp(t, "^$|^https?://[!-~]+$", safeURL(text))
 	})
 }
 

@@ -11,7 +11,7 @@ import (
 )
 
 // visible returns text as it is shown: characters that cannot be seen, or that would reorder or hide others, are written as [U+202E].
-// Line breaks and tabs stay only where lines is true.
+// Line breaks and tabs stay only where lines is true. Text that is visible already stays as it is.
 func visible(s string, lines bool) string {
 	clean := utf8.ValidString(s)
 	for at, r := range s {
@@ -46,10 +46,13 @@ func isPlain(s string, at int, r rune) bool {
 	if r == nonJoiner || r == joiner { // they have their place in emoji and in some scripts, and only hide something in ASCII
 		after, _ := utf8.DecodeRuneInString(s[at+utf8.RuneLen(r):])
 		before, _ := utf8.DecodeLastRuneInString(s[:at])
-		return before >= utf8.RuneSelf && after >= utf8.RuneSelf && before != utf8.RuneError && after != utf8.RuneError
+		return isSeen(before) && isSeen(after) && before != utf8.RuneError && after != utf8.RuneError
 	}
-	return r < utf8.RuneSelf && r >= ' ' && r != 0x7f || r >= utf8.RuneSelf && (unicode.IsGraphic(r) && !isBlank(r))
+	return r >= ' ' && r < 0x7f || isSeen(r)
 }
+
+// isSeen tells of a character whether it is beyond ASCII and shows something.
+func isSeen(r rune) bool { return r >= utf8.RuneSelf && unicode.IsGraphic(r) && !isBlank(r) }
 
 // isBlank names characters that count as graphic and show nothing.
 func isBlank(r rune) bool {
@@ -90,7 +93,15 @@ func safeURL(raw string) string {
 	if err != nil || u.Scheme != "https" && u.Scheme != "http" || u.Host == "" || u.User != nil {
 		return ""
 	}
-	return u.String()
+	var b strings.Builder
+	for _, c := range []byte(u.String()) { // a query and a fragment may have anything in them
+		if c >= 'a' && c <= 'z' || c >= 'A' && c <= 'Z' || c >= '0' && c <= '9' || strings.IndexByte("-._~!#$%&*+,/:;=?@[]", c) >= 0 {
+			b.WriteByte(c)
+		} else {
+			fmt.Fprintf(&b, "%%%02X", c)
+		}
+	}
+	return b.String()
 }
 
 // machine and human are the two forms of a time. Human ones have no seconds: the page says how long things took.

@@ -21,6 +21,7 @@ func TestWhatCannotBeSeenIsWrittenOut(t *testing.T) {
 		"nothing to see":         {"a\u200bb\ufeffc\u00add\u3164e\u2060", "a[U+200B]b[U+FEFF]c[U+00AD]d[U+3164]e[U+2060]"},
 		"joiners in ASCII":       {"re\u200dport\u200c", "re[U+200D]port[U+200C]"},
 		"joiners in emoji":       {"👩\u200d💻️ ❤\ufe0f", "👩\u200d💻️ ❤\ufe0f"},
+		"joiner and the unseen":  {"é\u200d\u202eé\u200d\u200dé", "é[U+200D][U+202E]é[U+200D][U+200D]é"},
 		"joiner at the ends":     {"\u200dé\u200d", "[U+200D]é[U+200D]"},
 		"tags":                   {"a\U000e0041\U000e01f0", "a[U+E0041][U+E01F0]"},
 		"not UTF-8":              {"a\xffb\xc3", "a[0xFF]b[0xC3]"},

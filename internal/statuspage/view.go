@@ -2,7 +2,6 @@ package statuspage
 
 import (
 	"encoding/base64"
-	"html/template"
 	"maps"
 	"slices"
 	"time"
@@ -16,12 +15,9 @@ const (
 	namedOfARun = 3
 )
 
-// view is what page.html shows, besides the data of all files.
+// view is what the page shows, besides the data of all files.
 type view struct {
 	*state.Status
-	Policy         string
-	Icon           template.URL
-	Style, Script  template.HTML
 	Badge          badge
 	Callouts       []callout
 	Attention      []attention
@@ -30,14 +26,11 @@ type view struct {
 	Total          int
 	Filters        []filter
 	First          []row
-	EmptyRow       row
 	Runs, Earlier  []run
 }
 
 func newView(s *state.Status) *view {
-	v := &view{Status: s, Policy: policy, Badge: badgeOf(s.State), Callouts: calloutsOf(s), Total: len(s.Files), EmptyRow: row{}}
-	v.Style, v.Script = template.HTML("<style>"+style+"</style>"), template.HTML("<script>"+script+"</script>")
-	v.Icon = favicon(v.Badge.Tone)
+	v := &view{Status: s, Badge: badgeOf(s.State), Callouts: calloutsOf(s), Total: len(s.Files)}
 	for i := range s.Files[:min(firstRows, len(s.Files))] {
 		v.First = append(v.First, rowOf(&s.Files[i], len(s.Sources) > 1))
 	}
@@ -54,55 +47,53 @@ func newView(s *state.Status) *view {
 }
 
 // badge is a route's state at a glance.
-type badge struct{ Label, Tone, Icon string }
+type badge struct {
+	Label, Tone string
+	Icon        markup
+}
 
 func badgeOf(word string) badge {
 	switch word {
 	case state.StatusFailed:
-		return badge{"Failed", "bad", "cross"}
+		return badge{"Failed", "bad", iconCross}
 	case state.StatusHeld:
-		return badge{"Held", "warn", "pause"}
+		return badge{"Held", "warn", iconPause}
 	case state.StatusDrifted:
-		return badge{"Changed by others", "other", "fork"}
+		return badge{"Changed by others", "other", iconFork}
 	case state.StatusAttention:
-		return badge{"Needs attention", "warn", "alert"}
+		return badge{"Needs attention", "warn", iconAlert}
 	case state.StatusWaiting:
-		return badge{"Waiting", "info", "clock"}
+		return badge{"Waiting", "info", iconClock}
 	case state.StatusDeploying:
-		return badge{"Deploying", "info", "up"}
+		return badge{"Deploying", "info", iconUp}
 	case state.StatusLive:
-		return badge{"Live", "good", "check"}
+		return badge{"Live", "good", iconCheck}
 	}
-	return badge{show(word), "quiet", "clock"}
+	return badge{word, "quiet", iconClock}
 }
 
 // favicon is a dot in the colour of a tone: a tab shows how the route is. It is inline, or browsers would ask for one.
-func favicon(tone string) template.URL {
+func favicon(tone string) string {
 	colours := map[string]string{"good": "#2f9e54", "warn": "#d99411", "bad": "#d33a45", "info": "#3b82d6", "other": "#8b5cd6"}
 	colour := colours[tone]
 	if colour == "" {
 		colour = "#8d98a5"
 	}
 	svg := `<svg xmlns="http://www.w3.org/2000/svg" viewBox="0 0 16 16"><circle cx="8" cy="8" r="7" fill="` + colour + `"/></svg>`
-	return template.URL("data:image/svg+xml;base64," + base64.StdEncoding.EncodeToString([]byte(svg)))
+	return "data:image/svg+xml;base64," + base64.StdEncoding.EncodeToString([]byte(svg))
 }
-
-// link is a text that leads to a URL, if that is a safe one.
-type link struct{ URL, Text string }
-
-func newLink(url, text string) link { return link{safeURL(url), text} }
 
 // callout is something that the whole route waits for, or that others did to it.
 type callout struct {
 	Title, Tone, Text string
-	Since             *time.Time
+	Since             time.Time // zero if that is not known
 	Deploy, URL       string
 }
 
 func calloutsOf(s *state.Status) []callout {
 	var list []callout
-	for i, h := range s.Holds {
-		c := callout{Title: show(h.Kind), Tone: "warn", Text: h.Reason, Since: &s.Holds[i].At}
+	for _, h := range s.Holds {
+		c := callout{Title: h.Kind, Tone: "warn", Text: h.Reason, Since: h.At}
 		switch h.Kind {
 		case state.Paused:
 			c.Title = "Paused"
@@ -111,20 +102,14 @@ func calloutsOf(s *state.Status) []callout {
 		case state.HeldBack:
 			c.Title = "Held"
 		}
-		if h.At.IsZero() {
-			c.Since = nil
-		}
 		list = append(list, c)
 	}
 	if s.Drift != "" {
 		list = append(list, callout{Title: "What others did", Tone: "other", Text: s.Drift})
 	}
 	if p := s.Pending; p != nil {
-		c := callout{Title: "On its way", Tone: "info", Text: plural(p.Files, "file", "files") + ", " + size(p.Bytes) + ".", Deploy: p.DeployID, URL: p.URL}
-		if !p.At.IsZero() {
-			c.Since = &p.At
-		}
-		list = append(list, c)
+		list = append(list, callout{Title: "On its way", Tone: "info", Text: plural(p.Files, "file", "files") + ", " + size(p.Bytes) + ".", Since: p.At,
+			Deploy: p.DeployID, URL: p.URL})
 	}
 	return list
 }
@@ -181,7 +166,7 @@ func attentionClass(f *state.StatusFile) int {
 // attention is a file that somebody should look at.
 type attention struct {
 	Label, Tone, Path, Position, Why, Excerpt, ImportError, Fate string
-	Since                                                        *time.Time
+	Since                                                        time.Time // zero if never
 }
 
 func (t *tour) attention() (shown []attention, total int) {
@@ -195,8 +180,8 @@ func (t *tour) attention() (shown []attention, total int) {
 
 func attentionOf(f *state.StatusFile) attention {
 	fate := fileFate(f)
-	a := attention{Label: fate.Label, Tone: fate.Tone, Path: show(f.Path), Position: position(f, ":%d", ":%d:%d"), Excerpt: showLines(f.Excerpt),
-		ImportError: showLines(f.ImportError), Fate: "No version of it is live"}
+	a := attention{Label: fate.Label, Tone: fate.Tone, Path: f.Path, Position: position(f, ":%d", ":%d:%d"), Excerpt: f.Excerpt,
+		ImportError: f.ImportError, Fate: "No version of it is live", Since: f.Since}
 	if f.Reason != "" || f.Message != "" {
 		a.Why = sentence(show(f.Reason), whyOf(f))
 	}
@@ -207,9 +192,6 @@ func attentionOf(f *state.StatusFile) attention {
 		a.Label, a.Tone, a.Fate = "Warning", "warn", "It is live"
 	case f.State == state.Kept:
 		a.Fate = "Its last good version is live"
-	}
-	if !f.Since.IsZero() {
-		a.Since = &f.Since
 	}
 	return a
 }
@@ -272,7 +254,7 @@ func runsOf(s *state.Status) []run {
 		switch r := at[s.Files[i].Run]; {
 		case r == nil:
 		case len(r.Named) < namedOfARun:
-			r.Named = append(r.Named, show(s.Files[i].Path))
+			r.Named = append(r.Named, s.Files[i].Path)
 		default:
 			r.NamedMore++
 		}
@@ -293,7 +275,7 @@ func outcomeOf(word string) (label, tone string) {
 	case state.Promoted:
 		return "Promoted", "info"
 	}
-	return show(word), "quiet"
+	return word, "quiet"
 }
 
 func changesOf(r state.Run) []change {

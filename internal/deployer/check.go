@@ -378,6 +378,8 @@ func (x *run) verdictsOfPlan() string {
 			switch {
 			case n.refused != nil && n.refused.By != x.judge():
 				return "another checker's"
+			case isBroken(n) && x.rollback != nil:
+				rest = x.record.Live.Verdicts // nobody judged it anew
 			case isBroken(n):
 				rest = x.verdictsRest()
 			}

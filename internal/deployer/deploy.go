@@ -116,6 +116,7 @@ func (x *run) recordDeployed(ctx context.Context) error {
 	x.live = x.packed.files
 	x.reportRecord()
 	x.settled(Deployed)
+	x.drift = "" // whatever it was, that ended it
 	done := x.result
 	x.deployed = &done
 	if !first { // nothing is older than a first deploy

@@ -300,6 +300,9 @@ func (b *rollbackPlanner) make() (plan, error) {
 		b.bringBack(then)
 	}
 	b.plan.approved = sortedKeys(sources) // a person let these go
+	for source := range sources {
+		delete(b.plan.guarded, source) // or what is left of a mass removal would look small beside what the source had before
+	}
 	b.keepRest(chosen)
 	sorted := planner{run: b.run, plan: b.plan}
 	sorted.sort()

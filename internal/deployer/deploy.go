@@ -101,7 +101,9 @@ func (x *run) recordDeployed(ctx context.Context) error {
 	rec := x.record.Clone()
 	first := rec.Live == nil
 	rec.Promote(x.Clock.Now().UTC(), x.view.listed)
-	rec.LiftHold(state.HeldBack)
+	if x.rollback == nil { // that looked at no source: what held the last run may do so still
+		rec.LiftHold(state.HeldBack)
+	}
 	rec.Config = x.configuration()
 	x.noteUnclean(&rec)
 	x.deployment.DesiredVersion = rec.Live.TarballVersion

@@ -66,7 +66,7 @@ func (x *run) announceTrouble(rec *state.Record, outcome Outcome, why error) {
 // announceOrder tells that what was told of is over.
 func (x *run) announceOrder(rec *state.Record) {
 	told := rec.Told
-	if told.State == "" {
+	if told.State == "" || x.rollback != nil { // a rollback looked at no source
 		return
 	}
 	x.addNotice(rec, state.NoticeRecovered, "it was "+told.State+": "+told.Reason, nil)
@@ -79,7 +79,11 @@ func (x *run) announceFiles(rec *state.Record) {
 		now := fates{}
 		now.add(state.Kept, x.plan.kept)
 		now.add(state.LeftOut, x.plan.leftOut)
-		x.announceFates(rec, fatesOfLines(x.live), now)
+		before := fatesOfLines(x.live)
+		if old := x.stored.Live; old == nil || x.record.Live == nil || old.Run != x.record.Live.Run {
+			before = fates{} // the record does not know what is live, so nobody was told of its files
+		}
+		x.announceFates(rec, before, now)
 	}
 	before, now := importFates(x.stored.ImportErrors), importFates(rec.ImportErrors)
 	x.addNotice(rec, state.NoticeImportErrors, "", now.without(before, ""))

@@ -125,11 +125,16 @@ func (x *run) swapNaming(ctx context.Context, rec state.Record) error {
 func (x *run) discardOrphans(ctx context.Context) {
 	used := x.used()
 	for _, id := range x.orphans {
-		if !used[id] {
+		if !used[id] && !hasDeployed(&x.record, id) {
 			x.discardRun(ctx, id)
 		}
 	}
 	x.orphans = nil
+}
+
+// hasDeployed reports whether a record tells of a deploy of a run, be it that another run promoted it.
+func hasDeployed(rec *state.Record, id string) bool {
+	return slices.ContainsFunc(rec.Runs, func(r state.Run) bool { return r.Run == id && r.Outcome == string(Deployed) })
 }
 
 // description begins as it must for a lost record to be rebuilt: see recogniseOwnDeploy.

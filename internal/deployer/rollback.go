@@ -117,7 +117,7 @@ func (x *run) rollBack(ctx context.Context) error {
 }
 
 func (b *rollback) isDone(rec *state.Record) bool {
-	return b.own != "" && slices.ContainsFunc(rec.Runs, func(r state.Run) bool { return r.Run == b.own && r.Outcome == string(Deployed) })
+	return b.own != "" && hasDeployed(rec, b.own)
 }
 
 // rollbackError names the repair of a bundle that is not what its manifest says.

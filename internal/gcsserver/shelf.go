@@ -95,9 +95,8 @@ func (s *shelf) take(n name) *object {
 	_, _ = io.ReadFull(stored.Content, content)
 	_ = backend.DeleteObjectWithGeneration(n.bucket, n.key, stored.Generation)
 	created, _ := time.Parse(storedTime, stored.Created)
-	updated, _ := time.Parse(storedTime, stored.Updated)
 	return &object{
-		name: n, generation: stored.Generation, metageneration: 1, created: created.UTC(), updated: updated.UTC(),
+		name: n, generation: stored.Generation, metageneration: 1, created: created.UTC(), updated: created.UTC(),
 		contentType: stored.ContentType, contentEncoding: stored.ContentEncoding, contentDisposition: stored.ContentDisposition,
 		contentLanguage: stored.ContentLanguage, cacheControl: stored.CacheControl, storageClass: stored.StorageClass,
 		crc32c: stored.Crc32c, md5: stored.Md5Hash, content: content,

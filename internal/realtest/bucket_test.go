@@ -58,6 +58,10 @@ func TestBucketContract(t *testing.T) {
 			return s3bucket.New(client(gateway.Endpoint, gateway.AccessKey, "wrong"), create(t))
 		},
 		Missing: func(*testing.T) bucket.Bucket { return s3bucket.New(direct, "no-such-bucket") },
+		Pair: func(t *testing.T) (from, to bucket.Bucket) {
+			return s3bucket.New(direct, create(t)), s3bucket.New(direct, create(t))
+		},
+		IgnoresCopyConditions: true, // S3 itself heeds them
 		Cutting: func(t *testing.T) (bucket.Bucket, func()) {
 			name, proxy := create(t), startProxy(t, gateway.Endpoint)
 			through := client("http://"+proxy.Listen, gateway.AccessKey, gateway.SecretKey)

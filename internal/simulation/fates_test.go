@@ -181,6 +181,7 @@ func (o *oracle) mayHold(rec state.Record) bool {
 	o.w.mu.Unlock()
 	_, now.knew.desired = o.w.astro.Versions(now.deployment)
 	lives, want := o.taken(&now), o.bucketContents()
+	o.withPins(want, rec)
 	if o.w.p.losses {
 		lives = append(lives, nil) // what was live is not known
 	}

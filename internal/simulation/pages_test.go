@@ -26,11 +26,12 @@ type shown struct {
 type simPages struct{ a *actor }
 
 func (p simPages) Write(ctx context.Context, s *state.Status) error {
+	p.a.unshown = true // until it is
 	if p.a.w.isDown(pagesName) {
 		return errAside
 	}
 	page := *s
-	return aside(p.a.call(ctx, "write the pages", true, func(ctx context.Context) error {
+	err := aside(p.a.call(ctx, "write the pages", true, func(ctx context.Context) error {
 		w := p.a.w
 		w.mu.Lock()
 		w.shown = shown{&page, isLate(ctx) || w.recorder != p.a}
@@ -38,12 +39,37 @@ func (p simPages) Write(ctx context.Context, s *state.Status) error {
 		w.log("%s shows: %s %s", p.a.name, page.State, page.Summary)
 		return nil
 	}))
+	p.a.unshown = err != nil
+	return err
 }
 
 func (w *world) doubtPages() {
 	w.mu.Lock()
 	defer w.mu.Unlock()
 	w.shown.doubt = true
+}
+
+// checkShownBy: what a run that ended well leaves on the pages is what it noted, whoever wrote them.
+func (o *oracle) checkShownBy(a *actor, r deployer.Result) {
+	o.w.mu.Lock()
+	page, skip := o.w.shown.status, o.w.shown.doubt || a.unshown || o.w.recorder != a || o.w.down[pagesName]
+	o.w.mu.Unlock()
+	rec := o.record()
+	if !o.w.p.notifies || skip || a.isDead() || !inOrder(string(r.Outcome)) || rec.Live == nil {
+		return
+	}
+	if page == nil || page.Live == nil || page.Live.Run != rec.Live.Run {
+		o.w.violate("G7: %s ends, and the pages are older than %s", a.name, rec.Live.Run)
+		return
+	}
+	o.mu.Lock()
+	defer o.mu.Unlock()
+	f := o.facts[rec.Live.Manifest]
+	for _, file := range page.Files {
+		if line, ok := f.lines[file.Path]; !ok || line.State != file.State || line.Reason != file.Reason {
+			o.w.violate("G7: %s ends, and the pages say of %s: %s %s, and not %s %s", a.name, file.Path, file.State, file.Reason, line.State, line.Reason)
+		}
+	}
 }
 
 // checkPages: in the end the pages are true. Before they have become old they may be in doubt.

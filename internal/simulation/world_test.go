@@ -257,6 +257,7 @@ type actor struct {
 	wanted   func() bool   // somebody waits for the next run of its process
 	wish     *wish         // what it is to bring back
 	backs    []*set        // what it brought back
+	unshown  bool          // it could not write the pages
 	sure     bool          // a person at a terminal: tries until it works, so nothing goes wrong
 	runs     int
 
@@ -388,6 +389,9 @@ func (w *world) sync(ctx context.Context, a *actor, events []time.Time) deployer
 		w.log("%s ends: %s %s", a.name, r.Outcome, r.Reason)
 	}
 	w.checkAside(r)
+	if ctx.Err() == nil {
+		w.oracle.checkShownBy(a, r)
+	}
 	if a.late && ctx.Err() != nil {
 		w.excused = true // a finalize landed late, and its run was killed or out of time before it repaired that
 	}

@@ -29,7 +29,7 @@ const (
 	airflowTimeout = time.Minute      // all of them, with repeats
 )
 
-var errSlowAirflow = errors.New("Airflow took more than a minute")
+var errSlowAirflow = errors.New("it took more than a minute")
 
 // ImportError is a file that Airflow could not import.
 type ImportError struct {

@@ -197,7 +197,7 @@ func TestAirflowRefusals(t *testing.T) {
 		"starting":     {astrotest.Fault{Status: 503, Times: -1}, []string{"HTTP 503", "a later run asks again"}, false, 5},
 		"too often":    {astrotest.Fault{Status: 429, Times: -1, Header: http.Header{"Retry-After": {"7"}}}, []string{"HTTP 429"}, false, 5},
 		"cut off":      {astrotest.Fault{CutOff: true, Times: -1}, []string{"no answer"}, false, 5},
-		"hanging":      {astrotest.Fault{Hang: true, Times: -1}, []string{"Airflow took more than a minute"}, false, 3},
+		"hanging":      {astrotest.Fault{Hang: true, Times: -1}, []string{"it took more than a minute"}, false, 3},
 		"hanging once": {astrotest.Fault{Hang: true, Times: 1}, nil, false, 2},
 		"too much": {astrotest.Fault{Status: 200, Body: `{"import_errors":["` + strings.Repeat("x", 8<<20) + `"]}`},
 			[]string{"more than 8 MiB", "import_errors: false"}, true, 1},

@@ -17,13 +17,16 @@ const (
 	followMargin = 15 * time.Second // of the invocation's time, which is left for what comes after
 )
 
+// StepFollow is the step of Result.Seconds in which a run waits for Astro to run what it deployed.
+const StepFollow = "follow"
+
 // follow waits until Astro runs what this run deployed, and notes how long that took. It ends early for everything that is more urgent; then a
 // later run finds out. Nothing that fails here fails the run.
 func (x *run) follow(ctx context.Context) {
 	if x.Follow <= 0 || x.record.Live == nil || x.record.Live.Confirmed {
 		return
 	}
-	_ = x.step("follow", func() error {
+	_ = x.step(StepFollow, func() error {
 		for end := x.Clock.Now().Add(x.Follow); x.Clock.Now().Before(end) && !x.hurried(ctx); {
 			if x.Clock.Sleep(ctx, followPoll) != nil {
 				break
@@ -66,6 +69,8 @@ func (x *run) recordLive(ctx context.Context) {
 const (
 	importErrorLimit   = 100 // in a record
 	importErrorMessage = 300 // bytes
+	// askTime is what an Airflow that does not answer may cost a run.
+	askTime = 15 * time.Second
 )
 
 // askAirflow notes what the Deployment's Airflow cannot import of what is live. Not being told fails nothing.
@@ -74,7 +79,9 @@ func (x *run) askAirflow(ctx context.Context, rec *state.Record) {
 		return
 	}
 	_ = x.step("import errors", func() error {
-		found, err := x.Airflow.ImportErrors(ctx)
+		asking, cancel := context.WithTimeout(ctx, askTime)
+		defer cancel()
+		found, err := x.Airflow.ImportErrors(asking)
 		if err == nil && len(found) > 0 {
 			err = x.readLive(ctx)
 		}
@@ -123,6 +130,9 @@ func lastOfTrace(trace, base string) (message string, line int) {
 		if text := strings.TrimSpace(l); text != "" {
 			message = text
 		}
+	}
+	if strings.HasPrefix(message, "REDACTED") { // some versions of Airflow 3 show nothing of a file whose DAGs they do not know yet
+		message = "Airflow does not say why to this token: see Import Errors in its web interface"
 	}
 	return strings.ToValidUTF8(message[:min(len(message), importErrorMessage)], ""), line
 }

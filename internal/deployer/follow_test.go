@@ -94,11 +94,12 @@ func TestImportErrorsAppearPerFile(t *testing.T) {
 		{File: "/usr/local/airflow/dags/team/b.py", Trace: trace},
 		{File: "/usr/local/airflow/dags/other/elsewhere.py", Trace: "SyntaxError: not ours"},
 		{File: "a.py", Trace: "ValueError: relative to the folder of DAGs\n\n"},
+		{File: "/dags/b.py", Trace: "REDACTED - you do not have read permission"},
 	}
 	w.requireOutcome(deployer.Unchanged, w.sync())
-	require.Equal(t, []string{"ops import_errors: dags/a.py(import error) dags/team/b.py(import error)"}, n.taken())
+	require.Equal(t, []string{"ops import_errors: dags/a.py(import error) dags/b.py(import error) dags/team/b.py(import error)"}, n.taken())
 	require.Equal(t, "attention", p.last.State)
-	require.Equal(t, state.StatusCounts{Live: 3, Errors: 2}, p.last.Counts)
+	require.Equal(t, state.StatusCounts{Live: 3, Errors: 3}, p.last.Counts)
 	require.Equal(t, "ValueError: relative to the folder of DAGs", p.last.Files[0].ImportError)
 	require.Equal(t, "ModuleNotFoundError: No module named 'pandos'", p.last.Files[2].ImportError)
 	require.Equal(t, 3, p.last.Files[2].Line)
@@ -107,16 +108,17 @@ func TestImportErrorsAppearPerFile(t *testing.T) {
 
 	air.err = errors.New("Airflow restarts")
 	w.sync()
-	require.Len(t, w.record().ImportErrors, 2, "what it said before still holds")
+	require.Equal(t, "Airflow does not say why to this token: see Import Errors in its web interface", w.record().ImportErrors[1].Message)
+	require.Len(t, w.record().ImportErrors, 3, "what it said before still holds")
 	require.Contains(t, w.logs.String(), "cannot ask Airflow for import errors")
 
 	w.put("dags/team/b.py", "import pandas")
 	w.requireOutcome(deployer.Deployed, w.sync())
 	require.Equal(t, []string{"ops recovered: dags/team/b.py(import error)"}, n.taken())
-	require.Len(t, w.record().ImportErrors, 1)
+	require.Len(t, w.record().ImportErrors, 2)
 	air.err, air.errors = nil, nil
 	w.sync()
-	require.Equal(t, []string{"ops recovered: dags/a.py(import error)"}, n.taken())
+	require.Equal(t, []string{"ops recovered: dags/a.py(import error) dags/b.py(import error)"}, n.taken())
 	require.Equal(t, "live", p.last.State)
 }
 

@@ -251,11 +251,11 @@ func TestRollbackToAFileWhereAFolderIs(t *testing.T) {
 }
 
 func TestRollbackKilledAtAnyStep(t *testing.T) {
-	w, runs := rolled(t)
+	_, runs := rolled(t)
 	want := map[string]string{"dags/a.py": "a1", "dags/b.py": "b1", "dags/same.py": "same"}
 	for _, call := range []string{"create", "upload", "finalize"} {
 		for _, after := range []bool{false, true} {
-			w, _ = rolled(t)
+			w, _ := rolled(t)
 			w.astro.fault = func(c string, a bool) error {
 				if c == call && a == after {
 					return context.DeadlineExceeded

@@ -33,7 +33,6 @@ type step struct {
 type fate struct {
 	step    *step
 	line    *state.File // it is there as it should be
-	sum     string      // of have; "" if unknown
 	refused string      // why it must not be changed
 	news    bool
 	gone    bool // nothing is there, as it should be

@@ -9,7 +9,6 @@ import (
 	"net/http/httptest"
 	"slices"
 	"strings"
-	"sync"
 	"testing"
 	"time"
 
@@ -42,7 +41,6 @@ type world struct {
 	scheme   string
 	progress func(deployer.Progress)
 	logs     bytes.Buffer
-	mu       sync.Mutex
 }
 
 const oneSource = `

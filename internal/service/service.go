@@ -189,14 +189,14 @@ func (s *Service) logSummary(r deployer.Result, took time.Duration) {
 // SummaryMessage marks the one line that is logged for each run.
 const SummaryMessage = "run"
 
-// Summary is what that line says.
+// Summary is what that line says. Its seconds leave out the wait for Astro after a deploy, which is no work, and has a field of its own.
 func Summary(r deployer.Result, took time.Duration) []slog.Attr {
 	line := []slog.Attr{
 		slog.String("route", r.Route), slog.String("outcome", string(r.Outcome)), slog.String("reason", r.Reason),
 		slog.String("deployId", r.DeployID), slog.String("digest", r.Digest), slog.Int("files", r.Files), slog.Int64("bytes", r.Bytes),
 		slog.Int("added", len(r.Added)), slog.Int("modified", len(r.Modified)), slog.Int("removed", len(r.Removed)),
 		slog.Int("kept", len(r.Kept)), slog.Int("leftOut", len(r.LeftOut)), slog.Int("warnings", len(r.Warnings)),
-		slog.Float64("notLiveAge", r.NotLiveAge), slog.Float64("seconds", took.Seconds()),
+		slog.Float64("notLiveAge", r.NotLiveAge), slog.Float64("seconds", max(took.Seconds()-r.Seconds[deployer.StepFollow], 0)),
 	}
 	return append(append(line, stepFields(r)...), requestFields(r)...)
 }

@@ -75,7 +75,7 @@ var mutations = []mutation{
 	{"the run before is the one with the name before", "deployer/rollback.go", "\treturn past, nil\n}", "\tslices.SortFunc(past, func(a, b state.Run) int { return strings.Compare(b.Run, a.Run) })\n\treturn past, nil\n}", 0},
 	{"a rollback of some paths is of all", "deployer/rollback.go", "if len(b.rollback.paths) > 0 {", "if false {", 0},
 	{"notices are dropped before they are sent", "deployer/notices.go", "changed := x.sendAll(ctx, rec.Outbox)", "gone := rec.Clone()\n\tgone.Outbox = nil\n\tif x.swap(ctx, gone) != nil {\n\t\treturn\n\t}\n\tchanged := x.sendAll(ctx, rec.Outbox)", 0},
-	{"what was sent is sent again", "deployer/notices.go", "if rec.Outbox = keep; !changed {", "if rec.Outbox = keep; true {", 0},
+	{"what was sent is sent again", "deployer/notices.go", "if rec.Outbox = keep; !changed {", "if _ = changed; true {", 0},
 	{"people are told again and again", "deployer/notices.go", "rec.Told.State, rec.Told.Reason = kind, state.CutReason(why.Error())", "_ = kind", 0},
 	{"nobody tells of what a later run finished", "deployer/reconcile.go", "if err := x.announceFinished(ctx, &rec); err != nil {", "if err := error(nil); err != nil {", 0},
 	{"pages that could not be written stay old", "deployer/status.go", "rec.Shown = \"\"", "_ = rec.Shown", 0},

@@ -61,8 +61,11 @@ func (x *run) openBundle(ctx context.Context) (io.ReadCloser, error) {
 func (x *run) deployOf(deployID string) state.Deploy {
 	d := state.Deploy{Run: x.id, Manifest: x.id, DeployID: deployID, Digest: x.packed.digest, BundleSize: x.packed.size,
 		Approved: x.plan.approved, Answers: x.answers}
-	if x.rollback != nil {
+	switch live := x.record.Live; {
+	case x.rollback != nil && len(x.rollback.paths) == 0:
 		d.RolledBack = x.rollback.run
+	case x.rollback == nil && live != nil && live.Digest == d.Digest: // the same again, over a deploy of others or one that failed
+		d.RolledBack = live.RolledBack
 	}
 	x.describe(&d)
 	return d
@@ -104,10 +107,11 @@ func (x *run) recordDeployed(ctx context.Context) error {
 	if x.rollback == nil { // that looked at no source: what held the last run may do so still
 		rec.LiftHold(state.HeldBack)
 	}
-	rec.Config = x.configuration()
+	if x.rollback == nil { // else nothing was listed
+		rec.Config = x.configuration()
+	}
 	x.noteUnclean(&rec)
 	x.deployment.DesiredVersion = rec.Live.TarballVersion
-	x.dropImportErrors(&rec)
 	x.addRun(&rec, Deployed, x.reason())
 	x.announce(&rec, Deployed, nil)
 	x.claimPages(&rec, Deployed, nil)
@@ -292,7 +296,7 @@ func (x *run) used() map[string]bool {
 	for _, rec := range []*state.Record{&x.record, x.stored} {
 		for _, d := range []*state.Deploy{rec.Live, rec.Pending} {
 			if d != nil {
-				used[d.Run], used[d.Manifest] = true, true
+				used[d.Run], used[d.Manifest], used[d.RolledBack] = true, true, true
 			}
 		}
 		if rec.Approved != nil {

@@ -121,9 +121,17 @@ func (x *run) lookForFailure(ctx context.Context) error {
 			return nil
 		}
 		x.record.SeenLive(x.Clock.Now().UTC()) // stored with the next outcome
+	default:
+		if since := x.Clock.Now().Sub(x.record.Live.At); !x.record.Live.At.IsZero() && since > longBringUp {
+			x.notRun = true
+			x.drift = fmt.Sprintf("Astro does not run deploy %s, or is not healthy, %s after it was made: look at it there", x.record.Live.DeployID, since.Round(time.Minute))
+		}
 	}
 	return nil
 }
+
+// longBringUp is when a deploy that Astro does not run is no longer on its way: 40 official ones took up to nine minutes.
+const longBringUp = 15 * time.Minute
 
 const (
 	firstRetry = 5 * time.Minute // after the second failure in a row; the first is answered at once
@@ -132,6 +140,7 @@ const (
 
 // retryFailed deploys again what Astro could not carry out, with a pause that doubles.
 func (x *run) retryFailed(d *Deploy) {
+	x.notRun = true
 	next, tries := x.nextTry()
 	if x.version.Now.Before(next) {
 		x.drift = fmt.Sprintf("deploy %s ended FAILED at Astro, the %d. in a row: look at it there; the next try is after %s",

@@ -78,6 +78,9 @@ func (x *run) askAirflow(ctx context.Context, rec *state.Record) {
 	if x.Airflow == nil || rec.Live == nil || !rec.Live.Confirmed || rec.Live.TarballVersion != x.deployment.DesiredVersion {
 		return
 	}
+	if deadline, ok := ctx.Deadline(); ok && time.Until(deadline) < askTime+followMargin {
+		return
+	}
 	_ = x.step("import errors", func() error {
 		asking, cancel := context.WithTimeout(ctx, askTime)
 		defer cancel()
@@ -135,15 +138,4 @@ func lastOfTrace(trace, base string) (message string, line int) {
 		message = "Airflow does not say why to this token: see Import Errors in its web interface"
 	}
 	return strings.ToValidUTF8(message[:min(len(message), importErrorMessage)], ""), line
-}
-
-// dropImportErrors forgets those of files that a deploy changed: Airflow did not read the new ones yet.
-func (x *run) dropImportErrors(rec *state.Record) {
-	changed := map[string]bool{}
-	for _, list := range [][]string{x.plan.modified, x.plan.removed} {
-		for _, p := range list {
-			changed[p] = true
-		}
-	}
-	rec.ImportErrors = slices.DeleteFunc(rec.ImportErrors, func(e state.ImportError) bool { return changed[e.Path] })
 }

@@ -35,7 +35,7 @@ func (r *Route) History(ctx context.Context) (History, error) {
 		return h, err
 	}
 	for _, run := range rec.Runs {
-		h.Runs = append(h.Runs, HistoryRun{Run: run, Stored: run.Outcome == string(Deployed) && stored[run.Run],
+		h.Runs = append(h.Runs, HistoryRun{Run: run, Stored: run.Outcome == string(Deployed) && stored[run.Run] && !run.Elsewhere,
 			Live: rec.Live != nil && rec.Live.Run == run.Run && run.Outcome == string(Deployed), Restored: rec.Live != nil && rec.Live.RolledBack == run.Run})
 	}
 	return h, nil
@@ -75,10 +75,12 @@ func (r *Route) Diff(ctx context.Context, from, to string) (Diff, error) {
 	if err != nil {
 		return d, err
 	}
-	if d.From, err = past.one(from, rec.Live, past.before(rec.Live)); err != nil {
+	earlier := past.before(rec.Live)
+	past = append(restorable{{Run: rec.Live.Run, DeployID: rec.Live.DeployID, Files: rec.Live.Files}}, past...)
+	if d.From, err = past.one(from, earlier); err != nil {
 		return d, err
 	}
-	if d.To, err = past.one(to, rec.Live, restorable{{Run: rec.Live.Run}}); err != nil {
+	if d.To, err = past.one(to, past[:1]); err != nil {
 		return d, err
 	}
 	before, err := x.shippedBy(ctx, d.From)
@@ -94,12 +96,9 @@ func (r *Route) Diff(ctx context.Context, from, to string) (Diff, error) {
 }
 
 // one is the run that name means, or the first of others if that is "".
-func (p restorable) one(name string, live *state.Deploy, others restorable) (string, error) {
+func (p restorable) one(name string, others restorable) (string, error) {
 	found := others
-	switch {
-	case name != "" && (name == live.Run || name == live.DeployID):
-		return live.Run, nil
-	case name != "":
+	if name != "" {
 		found = p.named(name)
 	}
 	switch len(found) {

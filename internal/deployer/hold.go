@@ -71,7 +71,7 @@ func (x *run) waiting(ctx context.Context) (Approval, []state.File, error) {
 	}
 	var waiting []state.File
 	for _, f := range lines {
-		if f.State == state.Kept && f.Reason == reasonRemoval {
+		if f.State == state.Kept && (f.Reason == reasonRemoval || f.Pinned != nil && f.Pinned.Version == "") { // a rollback may have brought back what is gone
 			waiting = append(waiting, f)
 			a.Removed = append(a.Removed, f.Path)
 		}
@@ -130,6 +130,9 @@ func (x *run) checkPaused() error {
 // overtaken has decided on an old view, and must not end so.
 func (x *run) recordFate(ctx context.Context, outcome Outcome, why error) error {
 	rec := x.stored.Clone() // without what this run only believes
+	if mine := x.record.Live; mine != nil && mine.Confirmed && rec.Live != nil && rec.Live.DeployID == mine.DeployID && !rec.Live.Confirmed {
+		rec.SeenLive(mine.LiveAt)
+	}
 	if n := len(rec.Runs); n > 0 && rec.Runs[n-1].Outcome == string(outcome) {
 		rec.Runs = rec.Runs[:n-1] // in a row they take one line, or they would push everything else out
 	}
@@ -137,6 +140,7 @@ func (x *run) recordFate(ctx context.Context, outcome Outcome, why error) error 
 		rec.SetHold(state.Hold{Kind: state.HeldBack, Reason: why.Error(), At: x.Clock.Now().UTC()})
 	}
 	x.addRun(&rec, outcome, why.Error())
+	rec.Runs[len(rec.Runs)-1].Permanent = outcome == Failed && Permanent(why)
 	x.announce(&rec, outcome, why)
 	x.claimPages(&rec, outcome, why)
 	ctx, cancel := x.grace(ctx)

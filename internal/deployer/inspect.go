@@ -33,6 +33,9 @@ func (r *Route) dryRun() *run {
 
 func (x *run) preview(ctx context.Context) error {
 	if err := x.reconcile(ctx); err != nil {
+		if x.stored != nil {
+			x.lookWhilePaused(ctx)
+		}
 		return err
 	}
 	paused := x.checkPaused()

@@ -4,10 +4,10 @@ import (
 	"cmp"
 	"context"
 	"errors"
+	"regexp"
 	"slices"
 	"strings"
 	"time"
-	"unicode"
 
 	"golang.org/x/sync/errgroup"
 
@@ -85,7 +85,7 @@ func (x *run) announceFiles(rec *state.Record) {
 		}
 		x.announceFates(rec, before, now)
 	}
-	before, now := importFates(x.stored.ImportErrors), importFates(rec.ImportErrors)
+	before, now := importFates(x.stored.ImportErrors), importFates(rec.ImportErrors) // these differ by what Airflow says, and by nothing else
 	x.addNotice(rec, state.NoticeImportErrors, "", now.without(before, ""))
 	x.addNotice(rec, state.NoticeRecovered, "", before.gone(now))
 }
@@ -140,17 +140,27 @@ func changedLines(before, after map[string]state.File) []state.NoticeFile {
 	return changedFiles(&p)
 }
 
-// announceDrift tells of what others did to the Deployment's DAGs, and of its end: any deploy from here ends it.
+// failedAtAstro is what Told.Drift says of deploys of ours that Astro does not run: of a series of them people are told once.
+const failedAtAstro = "failed at Astro"
+
+// announceDrift tells of what others did to the Deployment's DAGs, or of a deploy of ours that Astro does not run, and of the end of that.
 func (x *run) announceDrift(rec *state.Record, outcome Outcome) {
-	told := rec.Told.Drift
-	switch {
-	case x.drift != "" && !sameText(told, x.drift):
-		x.addNotice(rec, state.NoticeDrift, x.drift, nil)
-		rec.Told.Drift = state.CutReason(x.drift)
-	case told != "" && outcome == Deployed:
-		x.addNotice(rec, state.NoticeRecovered, "the Deployment's DAGs are those of the bucket again", nil)
+	told, kind, drift := rec.Told.Drift, state.NoticeDrift, x.drift
+	if x.notRun {
+		kind, drift = state.NoticeFailed, failedAtAstro
 	}
-	if outcome == Deployed || outcome == Unchanged && x.drift == "" {
+	isOver := outcome == Unchanged && x.drift == "" || outcome == Deployed && told != failedAtAstro
+	switch {
+	case drift != "" && !sameText(told, drift):
+		x.addNotice(rec, kind, x.drift, nil)
+		if rec.Told.Drift = state.CutReason(drift); outcome == Deployed && !x.notRun {
+			rec.Told.Drift = "" // that ended with this very run
+		}
+	case told == failedAtAstro && isOver && rec.Live != nil && rec.Live.Confirmed:
+		x.addNotice(rec, state.NoticeRecovered, "Astro runs what was deployed last", nil)
+		rec.Told.Drift = ""
+	case told != "" && told != failedAtAstro && isOver:
+		x.addNotice(rec, state.NoticeRecovered, "the Deployment's DAGs are those that were deployed from here again", nil)
 		rec.Told.Drift = ""
 	}
 }
@@ -159,6 +169,9 @@ func (x *run) announceDrift(rec *state.Record, outcome Outcome) {
 func (x *run) addNotice(rec *state.Record, kind, reason string, files []state.NoticeFile) {
 	if reason == "" && len(files) == 0 && kind != state.NoticeDeployed || len(x.Notifier.Targets(kind)) == 0 {
 		return
+	}
+	for i := range files[:min(len(files), state.NoticeFiles)] {
+		files[i].Message = shorten(files[i].Message)
 	}
 	n := state.Notice{ID: x.id + "-" + kind, Kind: kind, At: x.Clock.Now().UTC(), Route: x.Name, Deployment: x.deployment.Name, URL: x.deployment.URL,
 		Reason: state.CutReason(reason), Run: x.id, Files: files[:min(len(files), state.NoticeFiles)], Total: len(files)}
@@ -175,6 +188,15 @@ func (x *run) addNotice(rec *state.Record, kind, reason string, files []state.No
 	}
 	rec.Outbox = append(rec.Outbox, state.Outgoing{Notice: n})
 	rec.Outbox = rec.Outbox[max(0, len(rec.Outbox)-outboxLimit):]
+}
+
+// shorten cuts a text that others wrote to what a notice needs of it: the record holds many of them.
+func shorten(text string) string {
+	const limit = 300 // bytes
+	if len(text) <= limit {
+		return text
+	}
+	return strings.ToValidUTF8(text[:limit], "") + "…"
 }
 
 // fates are the files that people should hear of, by what makes it news.
@@ -266,12 +288,12 @@ func changedFiles(p *plan) []state.NoticeFile {
 	return files
 }
 
-// sameText reports whether two texts differ at most in words with digits: times, counts and IDs make no news.
+// sameText reports whether two texts differ at most in times, numbers and IDs: those make no news.
 func sameText(a, b string) bool { return slices.Equal(plainWords(a), plainWords(b)) }
 
-func plainWords(text string) []string {
-	return slices.DeleteFunc(strings.Fields(text), func(word string) bool { return strings.ContainsFunc(word, unicode.IsDigit) })
-}
+var fleeting = regexp.MustCompile(`^[^\pL\d]*(\d[\dTZhms.,:+-]*|[A-Za-z0-9-]*\d[A-Za-z0-9-]*)[^\pL\d]*$`)
+
+func plainWords(text string) []string { return slices.DeleteFunc(strings.Fields(text), fleeting.MatchString) }
 
 // sendNotices empties the outbox as far as the targets let it. Nothing that fails here fails the run.
 func (x *run) sendNotices(ctx context.Context) {

@@ -142,7 +142,7 @@ func TestDriftIsTold(t *testing.T) {
 	require.Empty(t, n.taken())
 	w.put("dags/a.py", "a = 2")
 	w.requireOutcome(deployer.Deployed, w.sync())
-	require.Equal(t, []string{"ops recovered: the Deployment's DAGs are those of the bucket again"}, n.taken())
+	require.Equal(t, []string{"ops recovered: the Deployment's DAGs are those that were deployed from here again"}, n.taken())
 
 	w.route.OnDrift = deployer.Redeploy
 	w.foreign("others")

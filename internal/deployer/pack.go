@@ -124,7 +124,12 @@ func (x *run) compareContents() (done bool, err error) {
 func (x *run) packItem(ctx context.Context, out *bundle.Writer, it *item, objects <-chan *fetched, live *storedBundle) error {
 	if it.from != nil {
 		it.line.Run = x.id
-		return it.from.bundle.copy(ctx, out, it)
+		err := it.from.bundle.copy(ctx, out, it)
+		var moved *movedError
+		if errors.As(err, &moved) {
+			return cannotRollBack("the bundle of run %s cannot be read back (%v): nothing was deployed; go back to another run (see dagbucket history)", it.from.run, moved.err)
+		}
+		return err
 	}
 	if it.object == nil {
 		return live.copy(ctx, out, it)

@@ -84,16 +84,26 @@ func (x *run) planFiles(files []selection.File, conflicts []selection.Conflict, 
 		b.place(f)
 	}
 	for _, c := range conflicts {
-		b.keep(b.archivePath(c.Path), c.Files[0].Object.Key, reasonConflict, c.Message())
+		b.keepConflict(c)
 	}
 	for _, l := range leftOut {
 		n := Note{Path: b.archivePath(l.Path), Key: strings.ToValidUTF8(l.Key, "\uFFFD"), Reason: l.Reason, Message: l.Message}
 		b.plan.leftOut = append(b.plan.leftOut, n)
 	}
 	b.remove()
+	b.dropShippedNotes()
 	b.leaveOutClashes()
 	b.sort()
 	return b.plan
+}
+
+// dropShippedNotes lets each path have one fate: what is kept, though its source shows only what is left out there, is kept.
+func (b *planner) dropShippedNotes() {
+	kept := map[string]bool{}
+	for _, n := range b.plan.kept {
+		kept[n.Path] = true
+	}
+	b.plan.leftOut = slices.DeleteFunc(b.plan.leftOut, func(n Note) bool { return kept[n.Path] })
 }
 
 // planner builds a plan; live holds the live paths that nothing was decided on yet.
@@ -118,7 +128,7 @@ func (b *planner) place(f selection.File) {
 		b.takeAsIs(p)
 		return
 	case isPinned(b.pins[p], source, &o):
-		b.keepNoted(p, noteOf(b.pins[p]))
+		b.keepNoted(p, pinNote(b.pins[p]))
 		return
 	case b.verdictsHold && b.isRefused(p, source, &o):
 		b.keepNoted(p, b.checks.earlier[p])
@@ -171,6 +181,17 @@ func (b *planner) takeLive(p, fileState string, n Note) {
 	b.plan.bytes += live.Size
 }
 
+// keepConflict decides on a path that several objects claim. It stays rolled back if one of them is what was turned down.
+func (b *planner) keepConflict(c selection.Conflict) {
+	n := Note{Path: b.archivePath(c.Path), Key: c.Files[0].Object.Key, Reason: reasonConflict, Message: c.Message()}
+	for _, f := range c.Files {
+		if pin := b.pins[n.Path]; isPinned(pin, b.Sources[f.Source].URL, &f.Object) {
+			n.pinned = pin.Pinned
+		}
+	}
+	b.keepNoted(n.Path, n)
+}
+
 // keep lets p keep its last good content; without one it is left out.
 func (b *planner) keep(p, key, reason, message string) {
 	b.keepNoted(p, Note{Path: p, Key: key, Reason: reason, Message: message})
@@ -191,12 +212,12 @@ func (b *planner) remove() {
 	var gone []string
 	for _, p := range sortedKeys(b.live) {
 		f := b.live[p]
-		if f.Pinned != nil && f.Pinned.Version == "" { // a rollback brought it back, and its source shows nothing there, as then
-			b.keepNoted(p, noteOf(&f))
+		if f.Pinned != nil && f.Pinned.Version == "" && b.approved[p] != f.Source { // a rollback brought it back, and its source shows nothing there, as then
+			b.keepNoted(p, pinNote(&f))
 			continue
 		}
 		if f.Pinned != nil && b.view.doubtful[objectID(f.Pinned.Source, f.Pinned.Key)] {
-			b.keepNoted(p, noteOf(&f))
+			b.keepNoted(p, pinNote(&f))
 			b.plan.provisional = true
 			continue
 		}
@@ -210,7 +231,7 @@ func (b *planner) remove() {
 	b.guardRemovals(gone)
 	for _, p := range sortedKeys(b.pins) {
 		if f := b.pins[p]; f.State == state.LeftOut && b.view.doubtful[objectID(f.Pinned.Source, f.Pinned.Key)] {
-			b.plan.leftOut = append(b.plan.leftOut, noteOf(f))
+			b.plan.leftOut = append(b.plan.leftOut, pinNote(f))
 			b.plan.provisional = true
 		}
 	}

@@ -29,6 +29,9 @@ func (x *run) reconcile(ctx context.Context) error {
 	}
 	stored := x.record
 	x.stored = &stored
+	x.plan, x.packed, x.view = plan{}, nil, view{}
+	x.live, x.liveKnown, x.bundleGone, x.foreign, x.replaces = nil, true, false, false, ""
+	x.redeploy, x.drift, x.notRun, x.answers, x.failed, x.refused = false, "", false, "", nil, refusal{}
 	err = x.step("preflight", func() (err error) {
 		x.deployment, err = x.Astro.Deployment(ctx)
 		return err
@@ -39,10 +42,8 @@ func (x *run) reconcile(ctx context.Context) error {
 	target := state.Target{Organization: x.deployment.Organization, Deployment: x.Deployment, BaseDir: x.BaseDir}
 	if x.record.Target != target {
 		old := x.record // of another target: counts as none, but for what is about the route itself
-		x.record = state.Record{Target: target, Holds: old.Holds, Runs: old.Runs, Promotion: old.Promotion, Told: old.Told, Outbox: old.Outbox}
+		x.record = state.Record{Target: target, Holds: old.Holds, Runs: elsewhere(old.Runs), Promotion: old.Promotion, Told: old.Told, Outbox: old.Outbox}
 	}
-	x.live, x.liveKnown, x.bundleGone, x.foreign, x.replaces = nil, true, false, false, ""
-	x.redeploy, x.drift, x.answers, x.failed, x.refused = false, "", "", nil, refusal{}
 	if err := x.recogniseLive(ctx); err != nil {
 		return err
 	}
@@ -51,6 +52,15 @@ func (x *run) reconcile(ctx context.Context) error {
 	}
 	x.reportRecord()
 	return nil
+}
+
+// elsewhere marks runs as those of another target: their layout or Deployment is another, so nobody can go back to them.
+func elsewhere(runs []state.Run) []state.Run {
+	runs = slices.Clone(runs)
+	for i := range runs {
+		runs[i].Elsewhere = true
+	}
+	return runs
 }
 
 // recogniseLive compares what is live with the record.

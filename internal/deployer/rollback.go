@@ -124,7 +124,7 @@ func (b *rollback) isDone(rec *state.Record) bool {
 func (x *run) rollbackError(err error) error {
 	var moved *movedError
 	if errors.As(err, &moved) {
-		return cannotRollBack("%v: nothing was deployed; go back to another run (see dagbucket history)", moved)
+		return cannotRollBack("what does not change is taken from the live bundle, and that cannot be read (%v): run dagbucket sync, which makes it anew, and try again", moved.err)
 	}
 	return err
 }
@@ -216,7 +216,7 @@ func (x *run) restorable(ctx context.Context) (restorable, error) {
 	}
 	var past restorable
 	for _, r := range slices.Backward(x.record.Runs) {
-		if r.Outcome == string(Deployed) && r.Run != x.record.Live.Run && stored[r.Run] {
+		if r.Outcome == string(Deployed) && r.Run != x.record.Live.Run && stored[r.Run] && !r.Elsewhere {
 			past = append(past, r)
 		}
 	}
@@ -226,9 +226,11 @@ func (x *run) restorable(ctx context.Context) (restorable, error) {
 // before is the newest run with other contents than those that are live and, if that is a rollback, from before what it went back to.
 func (p restorable) before(live *state.Deploy) restorable {
 	if live.RolledBack != "" {
-		if at := slices.IndexFunc(p, func(r state.Run) bool { return r.Run == live.RolledBack }); at >= 0 {
-			p = p[at+1:]
+		at := slices.IndexFunc(p, func(r state.Run) bool { return r.Run == live.RolledBack })
+		if at < 0 { // it is forgotten, and so is all that is older
+			return nil
 		}
+		p = p[at+1:]
 	}
 	for i, r := range p {
 		if r.Digest != live.Digest {
@@ -371,9 +373,9 @@ func (b *rollbackPlanner) pinOf(p string) *state.Pinned {
 
 // bringBack ships what was there then.
 func (b *rollbackPlanner) bringBack(then state.File) {
-	n := b.noted(then.Path, then.Key, b.pinOf(then.Path), "")
 	line := then
-	line.State = state.Kept
+	line.State, line.Pinned = state.Kept, b.pinOf(then.Path)
+	n := pinNote(&line)
 	noteLine(&line, n)
 	b.plan.items = append(b.plan.items, item{path: then.Path, live: &then, line: line, from: b.rollback})
 	b.plan.kept = append(b.plan.kept, n)
@@ -382,12 +384,17 @@ func (b *rollbackPlanner) bringBack(then state.File) {
 
 // leaveOut ships nothing where nothing was then.
 func (b *rollbackPlanner) leaveOut(now state.File) {
-	b.plan.leftOut = append(b.plan.leftOut, b.noted(now.Path, now.Key, b.pinOf(now.Path), ", which did not have it"))
+	b.plan.leftOut = append(b.plan.leftOut, pinNote(&state.File{Path: now.Path, Key: now.Key, State: state.LeftOut, Pinned: b.pinOf(now.Path)}))
 }
 
-func (b *rollbackPlanner) noted(p, key string, pin *state.Pinned, more string) Note {
-	return Note{Path: p, Key: key, Reason: reasonRolledBack, pinned: pin,
-		Message: fmt.Sprintf("to run %s%s; it stays so until its object changes", b.rollback.run, more)}
+// pinNote is what there is to say of a path that stays rolled back.
+func pinNote(f *state.File) Note {
+	without := ""
+	if f.State == state.LeftOut {
+		without = ", which did not have it"
+	}
+	return Note{Path: f.Path, Key: f.Key, Reason: reasonRolledBack, pinned: f.Pinned,
+		Message: fmt.Sprintf("to run %s%s; it stays so until its object changes", f.Pinned.To, without)}
 }
 
 // keepRest takes over every other line of what is live, notes included.

@@ -46,6 +46,7 @@ type run struct {
 	replaces    string         // the tarball version of live DAGs that a person must approve to be replaced
 	redeploy    bool           // what is live must be replaced even by the same contents
 	drift       string         // for people: what is live is not what we put there
+	notRun      bool           // drift is of a deploy of ours that Astro does not run
 	answers     string         // the foreign deploy that the redeploy answers
 	failed      *state.Failure // set if the redeploy answers a deploy of ours that failed
 	refused     refusal
@@ -137,7 +138,7 @@ func (x *run) tellOfDeploy() {
 	if x.deployed != nil && x.result.Outcome == Unchanged {
 		last := x.result
 		x.result = *x.deployed
-		x.result.Seconds, x.result.Began, x.result.Looked = last.Seconds, last.Began, last.Looked
+		x.result.Seconds, x.result.Began, x.result.Looked, x.result.NotLiveAge = last.Seconds, last.Began, last.Looked, last.NotLiveAge
 	}
 }
 
@@ -171,6 +172,9 @@ func (x *run) attempt(ctx context.Context) error {
 	}
 	clear(x.changes)
 	if err := x.reconcile(ctx); err != nil { // step 3
+		if x.stored != nil && !errors.Is(err, state.ErrOvertaken) {
+			x.lookWhilePaused(ctx)
+		}
 		return err
 	}
 	if x.rollback != nil { // a person's wish, also while the route is paused
@@ -216,9 +220,9 @@ func (x *run) tell(ctx context.Context, outcome Outcome, why error) {
 	x.sendNotices(ctx)
 }
 
-// lookWhilePaused finds out what waits, for people to read. Not finding out fails nothing.
+// lookWhilePaused finds out what waits while nothing can be deployed, for people to read. Not finding out fails nothing.
 func (x *run) lookWhilePaused(ctx context.Context) {
-	if x.Pages == nil {
+	if x.Pages == nil && !x.dry || x.rollback != nil {
 		return
 	}
 	v, err := x.list(ctx)

@@ -41,6 +41,9 @@ func (r *Route) Status(ctx context.Context) (state.Status, error) {
 	why := err
 	if last := x.lastRun(); err == nil && last.Outcome == string(Failed) {
 		outcome, why = Failed, errors.New(last.Reason)
+		if last.Permanent {
+			why = &PermanentError{why}
+		}
 	}
 	if isHeld(err) {
 		err = nil
@@ -130,6 +133,7 @@ func (x *run) status(outcome Outcome, why error) state.Status {
 		s.Holds = append(s.Holds, state.Hold{Kind: state.HeldBack, Reason: why.Error(), At: s.Written})
 	}
 	s.Files = x.statusFiles(outcome)
+	x.markNotRunning(&s)
 	s.Counts = countFiles(s.Files)
 	x.sumUp(&s, outcome, why)
 	return s
@@ -167,7 +171,8 @@ func (x *run) statusFiles(outcome Outcome) []state.StatusFile {
 		x.fillWaiting(at, outcome)
 	}
 	for _, e := range x.record.ImportErrors {
-		if f := byPath[e.Path]; f != nil && f.State != state.LeftOut {
+		// What Airflow said before it read the newest version says nothing of that.
+		if f := byPath[e.Path]; f != nil && f.State != state.LeftOut && (e.At.IsZero() || !e.At.Before(f.Since)) {
 			f.ImportError = e.Message
 			if f.Line == 0 {
 				f.Line = e.Line
@@ -285,10 +290,11 @@ func countFiles(files []state.StatusFile) state.StatusCounts {
 	return c
 }
 
+const nobody = "Nobody needs to do anything"
+
 // sumUp says in one sentence how the route is doing, and in another who is to act.
 func (x *run) sumUp(s *state.Status, outcome Outcome, why error) {
-	const nobody = "Nobody needs to do anything"
-	var h *HeldError
+	waits := slices.IndexFunc(s.Holds, func(h state.Hold) bool { return h.Kind != state.HeldBack })
 	switch {
 	case outcome == Failed:
 		s.State, s.Summary = state.StatusFailed, "The last run failed: "+why.Error()
@@ -296,29 +302,97 @@ func (x *run) sumUp(s *state.Status, outcome Outcome, why error) {
 		if Permanent(why) {
 			s.Next = "An operator: the message above says what to repair. It is tried again meanwhile."
 		}
-	case outcome == Held && errors.As(why, &h) && h.Repair == "" && h.idle:
-		s.State, s.Summary, s.Next = state.StatusWaiting, sentence(h.Reason), "A DAG author: upload a file."
 	case outcome == Held:
-		s.State, s.Summary, s.Next = state.StatusHeld, "Nothing is deployed: "+why.Error(), "An operator: the message above says what to do."
-		if h != nil {
-			s.Summary = "Nothing is deployed: " + h.Reason
-			s.Next = "An operator or author: " + cmp.Or(h.Repair, "look at the reason") + "."
-		}
+		sumUpHeld(s, why)
+	case waits >= 0: // after a rollback, which no hold keeps from its work
+		s.State, s.Summary = state.StatusHeld, "Nothing else is deployed: "+strings.TrimSuffix(s.Holds[waits].Kind+": "+s.Holds[waits].Reason, ": ")
+		s.Next = "An operator: dagbucket resume lets it go on."
+	case s.Drift != "" && x.notRun:
+		s.State, s.Summary = state.StatusFailed, sentence(s.Drift)
+		s.Next = "An operator: look at the deploy in Astro. It is tried again by itself where it ended FAILED."
 	case s.Drift != "":
 		s.State, s.Summary = state.StatusDrifted, sentence(s.Drift)
 		s.Next = "An operator, if that was not meant: change the bucket, or set on_drift: redeploy."
-	case troubled(s.Files) > 0:
-		n := troubled(s.Files)
-		s.State, s.Summary = state.StatusAttention, fmt.Sprintf("%s attention; everything else is live", needs(n))
-		s.Next = nextForFiles(s.Files)
+	default:
+		x.sumUpFiles(s)
+	}
+}
+
+func sumUpHeld(s *state.Status, why error) {
+	var h *HeldError
+	s.State, s.Summary, s.Next = state.StatusHeld, "Nothing is deployed: "+why.Error(), "An operator: the message above says what to do."
+	switch isOurs := errors.As(why, &h); {
+	case isOurs && h.idle && h.Repair == "":
+		s.State, s.Summary, s.Next = state.StatusWaiting, sentence(h.Reason), "A DAG author: upload a file."
+	case isOurs:
+		s.Summary, s.Next = "Nothing is deployed: "+h.Reason, "An operator or author: "+cmp.Or(h.Repair, "look at the reason")+"."
+	}
+}
+
+// sumUpFiles is sumUp where the route itself is in order.
+func (x *run) sumUpFiles(s *state.Status) {
+	rest := "everything else is live"
+	if s.Counts.Waiting > 0 {
+		rest = fmt.Sprintf("%s for the next run", waits(s.Counts.Waiting))
+	}
+	back := rolledBack(s.Files)
+	switch n := troubled(s.Files); {
+	case n > 0:
+		s.State, s.Summary, s.Next = state.StatusAttention, needs(n)+" attention; "+rest, nextForFiles(s.Files)
 	case s.Counts.Waiting > 0:
-		s.State, s.Summary, s.Next = state.StatusWaiting, fmt.Sprintf("%s for the next run", waits(s.Counts.Waiting)), nobody+": the next run deploys it."
+		s.State, s.Summary, s.Next = state.StatusWaiting, sentence(rest), nobody+": the next run deploys it."
 	case x.record.Live == nil:
 		s.State, s.Summary, s.Next = state.StatusWaiting, "Nothing was deployed from here yet", "A DAG author: upload a file."
 	case !x.record.Live.Confirmed:
 		s.State, s.Summary, s.Next = state.StatusDeploying, "Deployed; Astro is bringing it up", nobody+": it usually takes about a minute."
+	case back > 0:
+		s.State, s.Next = state.StatusLive, "The authors of what was rolled back, when it is repaired: upload it again."
+		s.Summary = fmt.Sprintf("%s; %s", areBack(back), rest)
 	default:
 		s.State, s.Summary, s.Next = state.StatusLive, "Everything is live", nobody+"."
+	}
+}
+
+func rolledBack(files []state.StatusFile) int {
+	n := 0
+	for i := range files {
+		if files[i].Reason == reasonRolledBack {
+			n++
+		}
+	}
+	return n
+}
+
+func areBack(n int) string {
+	if n == 1 {
+		return "One file is rolled back"
+	}
+	return fmt.Sprintf("%d files are rolled back", n)
+}
+
+// unseenRuns are those whose deploys Astro was not seen to run, nor a later one.
+func (x *run) unseenRuns() map[string]bool {
+	unseen := map[string]bool{}
+	for _, r := range slices.Backward(x.record.Runs) {
+		if r.LiveAfter > 0 {
+			break
+		}
+		unseen[r.Run] = true
+	}
+	return unseen
+}
+
+// markNotRunning tells of files that were deployed from here, and are not what the Deployment runs.
+func (x *run) markNotRunning(s *state.Status) {
+	if s.Drift == "" || x.record.Live == nil {
+		return
+	}
+	unseen := x.unseenRuns()
+	for i := range s.Files {
+		f := &s.Files[i]
+		if f.State == state.Live && (!s.Deployment.InSync || x.notRun && unseen[f.Run]) {
+			f.State, f.Message = state.Waiting, "it was deployed, but the Deployment does not run it"
+		}
 	}
 }
 

@@ -167,12 +167,12 @@ func TestIgnoreFile(t *testing.T) {
 	w.requireOutcome(deployer.Deployed, w.sync())
 	require.Equal(t, []string{"dags/a.py", "dags/notes/todo.md"}, paths(w.live()))
 
-	before := w.record().Live
+	before := w.record().Live.DeployID
 	w.put("dags/.dagbucketignore", "a\x00b")
 	r = w.requireOutcome(deployer.Failed, w.sync())
 	require.False(t, r.Retryable)
 	require.Contains(t, r.Reason, "s3://acme/dags/.dagbucketignore")
-	require.Equal(t, before, w.record().Live)
+	require.Equal(t, before, w.record().Live.DeployID)
 	last := w.record().Runs[len(w.record().Runs)-1]
 	require.Equal(t, "failed", last.Outcome, "it is told where people look")
 	require.Equal(t, r.Reason, last.Reason)

@@ -38,7 +38,7 @@ type Deps struct {
 	// SummaryAttrs, if set, adds attributes to the one line that is logged for each run.
 	SummaryAttrs func(deployer.Result) []slog.Attr
 	Progress     func(deployer.Progress) // optional
-	// Follow has a run that deployed wait for Astro to run it, if there are few routes; else a later run finds out.
+	// Follow has a run that deployed wait for Astro to run it, if there is one route; else a later run finds out.
 	Follow bool
 	// Share lets concurrent calls of Handle share runs, one at a time for each route: for a process that serves many requests at once.
 	Share bool
@@ -106,7 +106,7 @@ func (s *Service) wire(ctx context.Context, r config.Route) (*deployer.Route, er
 	if route.Pages, err = s.pages(ctx, route.Store, r); err != nil {
 		return nil, fmt.Errorf("status %s: %w", r.Status, err)
 	}
-	if s.deps.Follow && len(s.config.Routes) <= routesAtOnce { // or runs that wait for Astro would be in the way of others
+	if s.deps.Follow && len(s.config.Routes) == 1 { // or runs that wait for Astro could be in the way of another route's
 		route.Follow = s.config.Follow
 	}
 	if route.Notifier, err = s.notifier(r); err != nil {

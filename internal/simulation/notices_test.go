@@ -25,6 +25,9 @@ const (
 
 const outboxLimit = 50
 
+// What people are told of deploys that Astro could not carry out, and of their end. Which are told of is not followed here.
+const failedText, runsText = "ended FAILED at Astro", "Astro runs what was deployed last"
+
 // simNotifier is how one actor tells people.
 type simNotifier struct{ a *actor }
 
@@ -141,10 +144,14 @@ func (o *oracle) recorded(a *actor, old state.Record, seen []*listing) {
 		if slices.ContainsFunc(old.Outbox, func(out state.Outgoing) bool { return out.Notice.ID == n.ID }) {
 			continue
 		}
-		if n.Kind == state.NoticeDrift {
+		failed := strings.Contains(n.Reason, failedText) || strings.Contains(n.Reason, runsText)
+		switch {
+		case failed:
+			o.news.drift = ""
+		case n.Kind == state.NoticeDrift:
 			o.news.drift = n.Reason
 		}
-		mayDrift := n.Kind == state.NoticeDrift && !inOrder(lastRun(rec).Outcome) // such a run's line does not tell of it
+		mayDrift := failed || n.Kind == state.NoticeDrift && !inOrder(lastRun(rec).Outcome) // such a run's line does not tell of it
 		if !mayDrift && !o.w.p.losses && !slices.ContainsFunc(changes, func(e expected) bool { return e.isIn(n) }) {
 			o.w.violate("notices: %s tells of what did not change: %s %v", n.ID, n.Reason, n.Files)
 		}
@@ -228,20 +235,24 @@ func (o *oracle) changesIn(old, rec state.Record) []expected {
 		_, drift, _ = strings.Cut(drift, "; ")
 	}
 	switch {
+	case strings.Contains(drift, failedText):
 	case drift != "" && !saysTheSame(told.drift, drift):
 		add(state.NoticeDrift, "", "")
-	case told.drift != "" && last.Outcome == string(deployer.Deployed):
-		add(state.NoticeRecovered, "", "are those of the bucket again")
-	case drift == "":
+	case told.drift != "" && (drift == "" || last.Outcome == string(deployer.Deployed)):
+		add(state.NoticeRecovered, "", "deployed from here again")
 		told.drift = ""
 	}
 	return found
 }
 
-// saysTheSame: times, counts and names of deploys are no news.
+// saysTheSame: times, counts and names of deploys are no news; names of files are.
 func saysTheSame(a, b string) bool {
 	words := func(text string) []string {
-		return slices.DeleteFunc(strings.Fields(text), func(w string) bool { return strings.ContainsFunc(w, unicode.IsDigit) })
+		return slices.DeleteFunc(strings.Fields(text), func(w string) bool {
+			w = strings.TrimFunc(w, func(c rune) bool { return !unicode.IsLetter(c) && !unicode.IsDigit(c) })
+			only := func(set string) bool { return strings.Trim(w, set) == "" }
+			return strings.ContainsFunc(w, unicode.IsDigit) && (only("0123456789TZhms.,:+-") || !strings.ContainsAny(w, "/._:+,"))
+		})
 	}
 	return slices.Equal(words(a), words(b))
 }

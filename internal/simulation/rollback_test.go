@@ -252,6 +252,8 @@ func (o *oracle) seePins(f, earlier *fact, seen []*listing) {
 		switch version := f.shown[p]; {
 		case held.unsure || l == nil || version == "" && held.version != "" && src.missedTwice(src.key(p), l):
 			stays = f.lines[p].Pinned != nil // either is right
+		case version == "" && held.version == "" && o.let[p]:
+			stays = f.lines[p].Pinned != nil // a person let it go after all
 		case version == "" && held.version != "":
 			stays = true // one listing alone removes nothing
 		default:

@@ -357,6 +357,9 @@ func (h reader) Enabled(context.Context, slog.Level) bool { return true }
 
 // Handle looks for a run that failed and could not even ring: that is as if it had died.
 func (h reader) Handle(_ context.Context, r slog.Record) error {
+	if strings.HasPrefix(r.Message, "could not write the status pages") {
+		h.a.unshown = true
+	}
 	if strings.HasPrefix(r.Message, "could not note that the status pages are old") {
 		h.a.w.doubtPages()
 	}

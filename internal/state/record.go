@@ -127,6 +127,9 @@ type Run struct {
 	Kept     int       `json:"kept,omitempty"`
 	LeftOut  int       `json:"leftOut,omitempty"`
 
+	Permanent bool `json:"permanent,omitempty"` // it failed in a way that does not pass by itself
+	Elsewhere bool `json:"elsewhere,omitempty"` // it was of another target than the record's
+
 	Seconds   float64            `json:"seconds,omitempty"`   // how long it took
 	Steps     map[string]float64 `json:"steps,omitempty"`     // seconds by step; shared by copies and never changed
 	LiveAfter float64            `json:"liveAfter,omitempty"` // seconds from its finalize until Astro was first seen to run it
@@ -302,12 +305,14 @@ func (r *Record) LiftHold(kind string) {
 	r.Holds = slices.DeleteFunc(r.Holds, func(h Hold) bool { return h.Kind == kind })
 }
 
-// AddRun appends to Runs and forgets what is too old.
+// AddRun appends to Runs and forgets what is too old: of the older half, rather what did not deploy.
 func (r *Record) AddRun(run Run) {
 	run.Reason = CutReason(run.Reason)
 	r.Runs = append(r.Runs, run)
-	if over := len(r.Runs) - runsKept; over > 0 {
-		r.Runs = slices.Delete(r.Runs, 0, over)
+	for len(r.Runs) > runsKept {
+		at := slices.IndexFunc(r.Runs[:runsKept/2], func(old Run) bool { return old.DeployID == "" || old.Outcome != "deployed" })
+		at = max(at, 0)
+		r.Runs = slices.Delete(r.Runs, at, at+1)
 	}
 }
 
@@ -417,7 +422,7 @@ func brief(err error) string {
 // error the swap may have happened. A swap whose answer was lost is found by its nonce.
 func (s *Store) SwapRecord(ctx context.Context, rec Record, old Version) (Version, error) {
 	rec.Format, rec.Nonce = Format, nonce()
-	data, err := json.MarshalIndent(rec, "", " ")
+	data, err := encodeRecord(&rec)
 	if err != nil {
 		return Version{}, err
 	}
@@ -436,6 +441,30 @@ func (s *Store) SwapRecord(ctx context.Context, rec Record, old Version) (Versio
 		return Version{}, ErrOvertaken
 	}
 	return Version{}, fmt.Errorf("writing the record: %w", err)
+}
+
+// encodeRecord drops notices, and then the texts of past runs, rather than write what could not be read again.
+func encodeRecord(rec *Record) ([]byte, error) {
+	for {
+		data, err := json.MarshalIndent(rec, "", " ")
+		if err != nil || len(data) <= recordLimit/2 {
+			return data, err
+		}
+		at := slices.IndexFunc(rec.Runs, func(r Run) bool { return r.Reason != "" })
+		switch {
+		case len(rec.Outbox) > 0:
+			rec.Outbox = rec.Outbox[(len(rec.Outbox)+1)/2:]
+		case at >= 0:
+			rec.Runs = slices.Clone(rec.Runs)
+			for i := range rec.Runs {
+				rec.Runs[i].Reason = ""
+			}
+		case len(data) <= recordLimit:
+			return data, nil
+		default:
+			return nil, fmt.Errorf("writing the record: %w: it would have %d bytes", bucket.ErrTooLarge, len(data))
+		}
+	}
 }
 
 func nonce() string {

@@ -191,7 +191,7 @@ func WriteStatus(ctx context.Context, b bucket.Bucket, prefix string, st *Status
 	return nil
 }
 
-// putStream stores what write writes, without holding it.
+// putStream stores what write writes, as it comes.
 func putStream(ctx context.Context, b bucket.Bucket, key string, write func(io.Writer) error) error {
 	pr, pw := io.Pipe()
 	done := make(chan struct{})

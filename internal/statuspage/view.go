@@ -151,7 +151,7 @@ func attentionClass(f *state.StatusFile) int {
 	switch {
 	case f.ImportError != "" || apart && f.Reason == "syntax":
 		return 0
-	case isMeant(f):
+	case isMeant(f), f.Reason == "rolled back", f.Reason == "changing", f.Reason == "unchecked" && apart: // a person wants it, or the next run looks
 		return -1
 	case apart && f.Reason == "removal":
 		return 2

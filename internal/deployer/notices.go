@@ -293,7 +293,9 @@ func sameText(a, b string) bool { return slices.Equal(plainWords(a), plainWords(
 
 var fleeting = regexp.MustCompile(`^[^\pL\d]*(\d[\dTZhms.,:+-]*|[A-Za-z0-9-]*\d[A-Za-z0-9-]*)[^\pL\d]*$`)
 
-func plainWords(text string) []string { return slices.DeleteFunc(strings.Fields(text), fleeting.MatchString) }
+func plainWords(text string) []string {
+	return slices.DeleteFunc(strings.Fields(text), fleeting.MatchString)
+}
 
 // sendNotices empties the outbox as far as the targets let it. Nothing that fails here fails the run.
 func (x *run) sendNotices(ctx context.Context) {

@@ -388,4 +388,3 @@ func TestImportErrorsDoNotFlap(t *testing.T) {
 	w.sync()
 	require.Equal(t, []string{"ops recovered: dags/a.py(import error)"}, n.taken())
 }
-

@@ -122,7 +122,8 @@ func (x *run) lookForFailure(ctx context.Context) error {
 		}
 		x.record.SeenLive(x.Clock.Now().UTC()) // stored with the next outcome
 	default:
-		if since := x.Clock.Now().Sub(x.record.Live.At); !x.record.Live.At.IsZero() && since > longBringUp {
+		listed := x.record.Live.Listed // by the storage's clock, as what it is compared with: machines' own may differ
+		if since := x.version.Now.Sub(listed); !listed.IsZero() && since > longBringUp {
 			x.notRun = true
 			x.drift = fmt.Sprintf("Astro does not run deploy %s, or is not healthy, %s after it was made: look at it there", x.record.Live.DeployID, since.Round(time.Minute))
 		}

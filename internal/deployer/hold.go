@@ -71,7 +71,7 @@ func (x *run) waiting(ctx context.Context) (Approval, []state.File, error) {
 	}
 	var waiting []state.File
 	for _, f := range lines {
-		if f.State == state.Kept && (f.Reason == reasonRemoval || f.Pinned != nil && f.Pinned.Version == "") { // a rollback may have brought back what is gone
+		if f.State == state.Kept && (f.Reason == reasonRemoval || f.Pinned != nil && f.Pinned.Removal) { // also with the contents of a rollback
 			waiting = append(waiting, f)
 			a.Removed = append(a.Removed, f.Path)
 		}

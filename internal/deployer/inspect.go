@@ -34,7 +34,7 @@ func (r *Route) dryRun() *run {
 func (x *run) preview(ctx context.Context) error {
 	if err := x.reconcile(ctx); err != nil {
 		if x.stored != nil {
-			x.lookWhilePaused(ctx)
+			x.lookAsStored(ctx)
 		}
 		return err
 	}

@@ -212,7 +212,7 @@ func (b *planner) remove() {
 	var gone []string
 	for _, p := range sortedKeys(b.live) {
 		f := b.live[p]
-		if f.Pinned != nil && f.Pinned.Version == "" && b.approved[p] != f.Source { // a rollback brought it back, and its source shows nothing there, as then
+		if f.Pinned != nil && f.Pinned.Version == "" && !(f.Pinned.Removal && b.approved[p] == f.Source) { // a rollback brought it back, and its source shows nothing there, as then
 			b.keepNoted(p, pinNote(&f))
 			continue
 		}

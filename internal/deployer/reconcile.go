@@ -20,6 +20,7 @@ const recentDeploys = 200
 // read before anything is listed; that is what makes its compare-and-swap a fence against older views.
 func (x *run) reconcile(ctx context.Context) error {
 	x.id, x.looked, x.stepsBefore = x.NewRun(), x.Clock.Now(), maps.Clone(x.result.Seconds)
+	x.stored = nil // what an earlier look read says nothing any more
 	err := x.step("record", func() (err error) {
 		x.record, x.version, err = x.Store.ReadRecord(ctx)
 		return err

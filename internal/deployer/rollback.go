@@ -362,11 +362,11 @@ func (b *rollbackPlanner) pinOf(p string) *state.Pinned {
 	}
 	switch {
 	case now.Pinned != nil:
-		return &state.Pinned{Source: now.Pinned.Source, Key: now.Pinned.Key, Version: now.Pinned.Version, To: b.rollback.run}
+		return &state.Pinned{Source: now.Pinned.Source, Key: now.Pinned.Key, Version: now.Pinned.Version, To: b.rollback.run, Removal: now.Pinned.Removal}
 	case now.Refused != nil:
 		return &state.Pinned{Source: now.Refused.Source, Key: now.Refused.Key, Version: now.Refused.Version, To: b.rollback.run}
 	case now.State == state.Kept && now.Reason == reasonRemoval:
-		return &state.Pinned{To: b.rollback.run}
+		return &state.Pinned{To: b.rollback.run, Removal: true}
 	}
 	return &state.Pinned{Source: now.Source, Key: now.Key, Version: now.Version, To: b.rollback.run}
 }

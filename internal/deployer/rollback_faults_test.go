@@ -11,6 +11,7 @@ import (
 	"github.com/stretchr/testify/require"
 
 	"github.com/dagbucket/dagbucket/internal/bucket"
+	"github.com/dagbucket/dagbucket/internal/bucket/membucket"
 	"github.com/dagbucket/dagbucket/internal/deployer"
 	"github.com/dagbucket/dagbucket/internal/state"
 )
@@ -191,4 +192,27 @@ func TestPeopleAreToldOfWhatALaterRunFinished(t *testing.T) {
 			require.Empty(t, n.taken())
 		})
 	}
+}
+
+// TestARecordThatCannotBeReadAgain ends a run that looks once more, and nothing of its first look is taken for the second's.
+func TestARecordThatCannotBeReadAgain(t *testing.T) {
+	w, _ := newShownWorld(t)
+	w.put("dags/a.py", "a = 1")
+	w.put("dags/b.py", "b = 1")
+	w.requireOutcome(deployer.Deployed, w.sync())
+	w.delete("dags/b.py")
+	require.NoError(t, w.route.Pause(context.Background(), ""))
+	reads := 0
+	w.states.Fault = func(op membucket.Op, key string, after bool) error {
+		if op != membucket.Open || after || !strings.HasSuffix(key, "record.json") {
+			return nil
+		}
+		if reads++; reads == 1 {
+			_, err := w.route.Store.TakeLease(context.Background(), "rings")
+			return err
+		}
+		return errKilled
+	}
+	w.requireOutcome(deployer.Failed, w.sync())
+	require.Equal(t, 2, reads)
 }

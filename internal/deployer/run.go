@@ -173,7 +173,7 @@ func (x *run) attempt(ctx context.Context) error {
 	clear(x.changes)
 	if err := x.reconcile(ctx); err != nil { // step 3
 		if x.stored != nil && !errors.Is(err, state.ErrOvertaken) {
-			x.lookWhilePaused(ctx)
+			x.lookAsStored(ctx)
 		}
 		return err
 	}
@@ -218,6 +218,12 @@ func (x *run) tell(ctx context.Context, outcome Outcome, why error) {
 	x.result.NotLiveAge = x.notLiveAge(ctx, outcome)
 	x.writePages(ctx, outcome, why)
 	x.sendNotices(ctx)
+}
+
+// lookAsStored is lookWhilePaused after a step 3 that failed: what is live is what the record says, and nothing that this run began to believe.
+func (x *run) lookAsStored(ctx context.Context) {
+	x.record, x.live, x.liveKnown, x.foreign, x.bundleGone = x.stored.Clone(), nil, true, false, false
+	x.lookWhilePaused(ctx)
 }
 
 // lookWhilePaused finds out what waits while nothing can be deployed, for people to read. Not finding out fails nothing.

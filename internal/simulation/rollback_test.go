@@ -301,10 +301,15 @@ func (o *oracle) isPrevious(s *set) bool {
 }
 
 // previous is the run whose contents a rollback brings back that names none: the last that was live with other contents, before what is live
-// or, if that is a rollback, before what it went back to. The lock is held.
+// or, if that is a rollback of everything, before what it went back to. The lock is held.
 func (o *oracle) previous(now *set) string {
 	end := slices.IndexFunc(o.lineage, func(s *set) bool { return s.version == now.version })
-	if at := slices.IndexFunc(o.lineage, func(s *set) bool { return s.run == now.back }); now.back != "" && at >= 0 {
+	from := now // or the same again, over a deploy of others or one that failed
+	for i := end - 1; i >= 0 && from.back == "" && maps.Equal(o.lineage[i].contents, now.contents); i-- {
+		from = o.lineage[i]
+	}
+	isWhole := from.back != "" && len(from.by.wish.paths) == 0
+	if at := slices.IndexFunc(o.lineage, func(s *set) bool { return s.run == from.back }); isWhole && at >= 0 {
 		end = at
 	}
 	for _, s := range slices.Backward(o.lineage[:max(end, 0)]) {

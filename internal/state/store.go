@@ -79,6 +79,7 @@ type Pinned struct {
 	Key     string `json:"key,omitempty"`
 	Version string `json:"version,omitempty"` // "": nothing was there
 	To      string `json:"to"`                // the run that the path was rolled back to
+	Removal bool   `json:"removal,omitempty"` // its removal waited for a person, and still does
 }
 
 // Refused is the object version with the syntax error, so that it need not be read again.

@@ -113,6 +113,8 @@ func (o *oracle) checkRollback(a *actor, r deployer.Result) {
 		o.w.violate("a dry rollback ends %s", r.Outcome)
 	case r.Outcome == deployer.Deployed && len(a.backs) == 0 && !o.isLenient():
 		o.w.violate("a rollback says that it deployed, and did not")
+	case errors.As(r.Err, &refused) && slices.ContainsFunc(a.backs, func(s *set) bool { return s.lived }) && !o.isLenient():
+		o.w.violate("a rollback says that it is not done, and it is: %s", r.Reason)
 	case r.Outcome == deployer.Failed && !r.Retryable && !errors.As(r.Err, &refused):
 		o.w.violate("a rollback failed for good: %s", r.Reason)
 	}
@@ -370,7 +372,7 @@ func (o *oracle) withPins(want map[string]string, rec state.Record) (free map[st
 	for p, held := range o.facts[rec.Live.Manifest].pins {
 		src := o.w.sourceOf(p)
 		switch {
-		case held.unsure:
+		case held.unsure, held.version == "" && o.let[p]:
 			free[p] = true
 		case src.version(src.key(p)) != held.version:
 		case held.ships:

@@ -216,3 +216,14 @@ func TestARecordThatCannotBeReadAgain(t *testing.T) {
 	w.requireOutcome(deployer.Failed, w.sync())
 	require.Equal(t, 2, reads)
 }
+
+// TestARollbackCoversNoEvent: it looked at no source, so what an event from before it tells of is still to be seen.
+func TestARollbackCoversNoEvent(t *testing.T) {
+	w, _ := rolled(t)
+	w.put("dags/d.py", "d")
+	event := w.clock.now
+	w.requireOutcome(deployer.Deployed, w.rollback(""))
+	w.clock.advance(time.Minute)
+	w.requireOutcome(deployer.Deployed, w.route.Sync(context.Background(), []time.Time{event}))
+	require.Equal(t, "d", w.live()["dags/d.py"])
+}

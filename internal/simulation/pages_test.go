@@ -138,7 +138,7 @@ func (o *oracle) checkPageFiles(page *state.Status, rec state.Record, live map[s
 		case !equal && pinned && f.Reason != "rolled back" && !o.isLenient():
 			wrong("%s was rolled back, and they say %s", p, f.Reason)
 		}
-		if since := o.since1(rec, p); since != "" && f.DeployID != "" && f.DeployID != since {
+		if since := o.broughtBy(rec, p); since != "" && f.DeployID != "" && f.DeployID != since {
 			wrong("%s is live since %s, and they say %s", p, since, f.DeployID)
 		}
 	}
@@ -155,8 +155,8 @@ func (o *oracle) checkPageFiles(page *state.Status, rec state.Record, live map[s
 	}
 }
 
-// since1 is the deploy that brought what is live at a path, by what the record named as live; "" if that is not certain.
-func (o *oracle) since1(rec state.Record, p string) string {
+// broughtBy is the deploy that brought what is live at a path, by what the record named as live; "" if that is not certain.
+func (o *oracle) broughtBy(rec state.Record, p string) string {
 	o.mu.Lock()
 	defer o.mu.Unlock()
 	if o.isLenient() || o.w.p.strangers || o.byRun[rec.Live.Run] == nil {

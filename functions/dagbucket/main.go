@@ -52,14 +52,14 @@ type cli struct {
 	Sync     syncCmd     `cmd:"" help:"Make the Deployment's DAGs equal to what the sources hold: one run."`
 	Plan     planCmd     `cmd:"" help:"Show what a run would do, and change nothing."`
 	Event    eventCmd    `cmd:"" help:"Do what the function would do for a recorded event payload."`
-	Status   statusCmd   `cmd:"" help:"Show what is live, since when and by which deploy, and what is kept or left out."`
-	Approve  approveCmd  `cmd:"" help:"Let removals, or a first deploy over foreign DAGs, go ahead, and print them."`
-	Pause    pauseCmd    `cmd:"" help:"Deploy nothing until resume; uploads wait in the bucket."`
+	Status   statusCmd   `cmd:"" help:"Show what is live since when, what waits, is kept, left out or held, and who is to act; or write the status page."`
 	History  historyCmd  `cmd:"" help:"Show what the last runs did, and which of them a rollback can bring back."`
 	Diff     diffCmd     `cmd:"" help:"Show which files differ between what two runs deployed."`
-	Promote  promoteCmd  `cmd:"" help:"Copy what is live on one route into the sources of another, such as dev to prod, and deploy it there."`
-	Rollback rollbackCmd `cmd:"" help:"Bring back what an earlier run deployed, until the files change in the bucket."`
+	Approve  approveCmd  `cmd:"" help:"Let removals, or a first deploy over foreign DAGs, go ahead, and print them."`
+	Pause    pauseCmd    `cmd:"" help:"Deploy nothing until resume; uploads wait in the bucket."`
 	Resume   resumeCmd   `cmd:"" help:"End a pause."`
+	Rollback rollbackCmd `cmd:"" help:"Bring back what an earlier run deployed, until the files change in the bucket."`
+	Promote  promoteCmd  `cmd:"" help:"Copy what is live on one route into the sources of another, such as dev to prod, and deploy it there."`
 	Doctor   doctorCmd   `cmd:"" help:"Check a live set-up end to end, and say how to repair each fault. Exit codes: 0 all is well, 1 a fault, 2 warnings only."`
 	Version  versionCmd  `cmd:"" help:"Print the version."`
 }

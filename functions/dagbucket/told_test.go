@@ -66,11 +66,12 @@ func TestRollbackScenario(t *testing.T) {
 	require.Contains(t, out, "rolled back to run "+second)
 	require.Equal(t, []string{"dags/a.py=a = 3", "dags/team/b.py=b = 2"}, s.live())
 	out = s.works("status")
-	require.Contains(t, out, "it was rolled back to run "+second)
+	require.Contains(t, out, "live: One file is rolled back; everything else is live")
 	require.Contains(t, out, "kept dags/team/b.py (rolled back): to run "+second+"; it stays so until its object changes")
 
 	require.Contains(t, s.works("rollback", "--to", first), "rolled back to run "+first)
 	require.Equal(t, []string{"dags/a.py=a = 1", "dags/team/b.py=b = 1"}, s.live())
+	require.Contains(t, s.works("status"), "it was rolled back to run "+first)
 	s.works("sync")
 	require.Equal(t, []string{"dags/a.py=a = 1", "dags/team/b.py=b = 1"}, s.live(), "a run changes nothing of it")
 	s.write("a.py", "a = 4")

@@ -199,7 +199,10 @@ func TestNoticesOutliveACrash(t *testing.T) {
 			w, n := newNotifyingWorld(t)
 			w.put("dags/a.py", "BROKEN")
 			puts, dead := 0, false
+			var mu sync.Mutex // a bundle is written while another one is read
 			w.states.Fault = func(op membucket.Op, key string, tookEffect bool) error {
+				mu.Lock()
+				defer mu.Unlock()
 				if op == membucket.Put && tookEffect == after {
 					puts++
 				}

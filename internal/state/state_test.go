@@ -262,3 +262,41 @@ func TestLargeManifests(t *testing.T) {
 	_, err = s.ReadManifest(t.Context(), "2")
 	require.ErrorIs(t, err, bucket.ErrNotExist)
 }
+
+// TestARecordIsNeverWrittenThatCannotBeRead drops notices first, then the texts of past runs.
+func TestARecordIsNeverWrittenThatCannotBeRead(t *testing.T) {
+	s := state.NewStore(membucket.New("state"), "", "prod")
+	var rec state.Record
+	long := strings.Repeat("x", 4000)
+	for i := range 100 {
+		rec.AddRun(state.Run{Run: fmt.Sprint(i), Outcome: "failed", Reason: long})
+	}
+	for i := range 50 {
+		out := state.Outgoing{Notice: state.Notice{ID: fmt.Sprint(i), Reason: long}}
+		for range 10 {
+			out.Notice.Files = append(out.Notice.Files, state.NoticeFile{Path: long, Message: long})
+		}
+		rec.Outbox = append(rec.Outbox, out)
+	}
+	version, err := s.SwapRecord(t.Context(), rec, state.Version{})
+	require.NoError(t, err)
+	read, _, err := s.ReadRecord(t.Context())
+	require.NoError(t, err)
+	require.Equal(t, "49", read.Outbox[len(read.Outbox)-1].Notice.ID, "the newest are kept")
+	require.Equal(t, long, read.Runs[99].Reason)
+
+	for range 1000 {
+		rec.ImportErrors = append(rec.ImportErrors, state.ImportError{Path: long})
+	}
+	_, err = s.SwapRecord(t.Context(), rec, version)
+	require.NoError(t, err)
+	read, version, err = s.ReadRecord(t.Context())
+	require.NoError(t, err)
+	require.Empty(t, read.Outbox)
+	require.Empty(t, read.Runs[99].Reason)
+	require.Len(t, read.ImportErrors, 1000)
+
+	rec.ImportErrors = append(rec.ImportErrors, rec.ImportErrors...)
+	_, err = s.SwapRecord(t.Context(), rec, version)
+	require.ErrorIs(t, err, bucket.ErrTooLarge)
+}

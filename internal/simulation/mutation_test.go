@@ -47,11 +47,11 @@ var mutations = []mutation{
 	{"covered by the time of the deploy", "deployer/deploy.go", "d.Revision, d.Listed = x.view.revision, x.view.listed", "d.Revision, d.Listed = x.view.revision, time.Now().Add(time.Minute)", 0},                                                                                                                                                         // mut-start-finalize
 	{"no restart when the last swap fails", "deployer/deploy.go", "if err := x.step(\"record\", func() error { return x.swap(ctx, rec) }); err != nil {\n\t\treturn err", "if err := x.step(\"record\", func() error { return x.swap(ctx, rec) }); err != nil {\n\t\tif err == state.ErrOvertaken {\n\t\t\treturn nil\n\t\t}\n\t\treturn err", overtaking}, // mut-no-restart
 	{"a superseded version stays live", "deployer/drift.go", "x.redeploy = true\n\t\tx.Log.Warn(\"a superseded deploy", "x.Log.Warn(\"a superseded deploy", 0},
-	{"covered does not look at the bell", "deployer/lease.go", "return !owed, err", "_ = owed\n\treturn true, err", 0},
+	{"covered does not look at the bell", "deployer/lease.go", "return !owed, err", "_ = owed\n\treturn true, err", dying},
 	{"a late holder covers", "state/lease.go", "|| l.Holder != \"\" && l.age > leaseLate, err", ", err", dying},
 	{"no quiet period", "deployer/settle.go", "return min(wait, x.QuietPeriod)", "return min(wait, 0)", 0},
 	{"approvals wait for the bucket", "deployer/run.go", "&& !x.foreign && x.record.Approved == nil", "&& !x.foreign", 0},
-	{"pauses are ignored", "deployer/hold.go", "if h == nil {", "if true {", 0},
+	{"pauses are ignored", "deployer/hold.go", "if h := x.record.Hold(state.Paused); h != nil {", "if h := x.record.Hold(state.Paused); h != nil && false {", 0},
 	{"what is live is deployed again", "deployer/pack.go", "x.packed.same = live != nil && live.Digest == x.packed.digest && !x.redeploy", "x.packed.same = live == nil && false", 0},
 	{"who shares a lane is answered with any outcome", "deployer/share.go", "covered := r.arrived.Before(result.Began)", "covered := true", 0},
 	{"who shares a lane is answered by the outcome's time", "deployer/deploy.go", "x.result.Began, x.result.Looked = x.view.began, x.looked", "x.result.Began, x.result.Looked = x.Clock.Now(), x.looked", 0},

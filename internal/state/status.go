@@ -3,6 +3,7 @@ package state
 import (
 	"context"
 	"encoding/json"
+	"errors"
 	"fmt"
 	"io"
 	"time"
@@ -173,22 +174,23 @@ func (s *Store) PutStatus(ctx context.Context, st *Status, render func(io.Writer
 	return WriteStatus(ctx, s.bucket, s.prefix, st, render)
 }
 
-// WriteStatus stores status.json and status.html below a prefix ("" or ending in "/") of any bucket.
+// WriteStatus stores status.json and status.html, side by side, below a prefix ("" or ending in "/") of any bucket.
 func WriteStatus(ctx context.Context, b bucket.Bucket, prefix string, st *Status, render func(io.Writer) error) error {
 	asJSON := func(w io.Writer) error {
 		enc := json.NewEncoder(w)
 		enc.SetEscapeHTML(false)
 		return enc.Encode(st)
 	}
-	for _, page := range []struct {
-		name  string
-		write func(io.Writer) error
-	}{{"status.json", asJSON}, {"status.html", render}} {
-		if err := putStream(ctx, b, prefix+page.name, page.write); err != nil {
-			return fmt.Errorf("writing %s/%s%s: %w", b, prefix, page.name, err)
+	put := func(name string, write func(io.Writer) error) error {
+		if err := putStream(ctx, b, prefix+name, write); err != nil {
+			return fmt.Errorf("writing %s/%s%s: %w", b, prefix, name, err)
 		}
+		return nil
 	}
-	return nil
+	page := make(chan error, 1)
+	go func() { page <- put("status.html", render) }()
+	err := put("status.json", asJSON)
+	return errors.Join(err, <-page)
 }
 
 // putStream stores what write writes, as it comes.

@@ -148,6 +148,9 @@ func (b *bench) round(ctx context.Context, s scenario, source, state, endpoint s
 	if first.Files != s.files {
 		return fmt.Errorf("%d files were deployed, not %d", first.Files, s.files)
 	}
+	if _, _, err := sync(ctx, f, deployer.Unchanged); err != nil { // it sees the deploy live, and writes that on the pages
+		return err
+	}
 	again, againTook, err := sync(ctx, f, deployer.Unchanged)
 	if err != nil {
 		return err

@@ -73,7 +73,7 @@ var table = []rule{
 	{"internal/pysyntax", "internal/pysyntax/meter github.com/tetratelabs/wazero golang.org/x/text github.com/klauspost/compress", "os/exec os/signal net net/http"},
 	{"internal/pysyntax/meter", "", edges},
 	{"internal/astro/astrotest", "", "os"},
-	{"internal/astro", "github.com/cenkalti/backoff/v5", noEnv},
+	{"internal/astro", "internal/network github.com/cenkalti/backoff/v5", noEnv},
 	{"internal/s3server", "github.com/johannesboyne/gofakes3", "os"},
 	{"internal/gcsserver", "github.com/fsouza/fake-gcs-server", "os"},
 	{"internal/event", "github.com/aws/aws-lambda-go", noEnv + " net/http"},

@@ -14,6 +14,8 @@ import (
 	"time"
 	"unicode"
 	"unicode/utf8"
+
+	"github.com/dagbucket/dagbucket/internal/network"
 )
 
 const (
@@ -246,7 +248,7 @@ func (a airflow) refusal(s secrets, resp *http.Response, body []byte) error {
 	case status >= 300 && status < 400:
 		e.Problem, e.Repair, e.permanent = "the answer is a redirect ("+e.Problem+"), which is not followed", notAirflow, true
 	case status >= 500 || status == http.StatusTooManyRequests || status == http.StatusRequestTimeout || status == http.StatusTooEarly:
-		e.repeatable, e.retryAfter = true, retryAfter(resp.Header)
+		e.repeatable, e.retryAfter = true, network.RetryAfter(resp.Header)
 		e.Repair = "Airflow may be starting: a later run asks again"
 	default:
 		e.Repair, e.permanent = withoutAirflow, true

@@ -17,6 +17,8 @@ import (
 	"net/url"
 	"strings"
 	"time"
+
+	"github.com/dagbucket/dagbucket/internal/network"
 )
 
 const (
@@ -292,12 +294,12 @@ func (c *Client) refusal(r request, token *apiToken, resp *http.Response, body [
 		e.permanent = true
 	case status == http.StatusTooManyRequests:
 		e.Problem = "Astro asks to slow down (" + e.Problem + ")"
-		e.repeatable, e.noEffect, e.retryAfter = true, true, retryAfter(resp.Header)
+		e.repeatable, e.noEffect, e.retryAfter = true, true, network.RetryAfter(resp.Header)
 	case status >= 300 && status < 400:
 		e.Problem, e.Repair = "the API answers with a redirect ("+e.Problem+"), which is not followed", baseURLRepair
 		e.permanent = true
 	case status >= 500 || status == http.StatusRequestTimeout || status == http.StatusTooEarly:
-		e.repeatable, e.retryAfter = true, retryAfter(resp.Header)
+		e.repeatable, e.retryAfter = true, network.RetryAfter(resp.Header)
 	case status == http.StatusConflict || status == http.StatusLocked:
 		// Somebody else is at work on the Deployment; the next run looks again.
 	default:

@@ -11,6 +11,8 @@ import (
 	"strings"
 	"sync"
 	"time"
+
+	"github.com/dagbucket/dagbucket/internal/network"
 )
 
 const (
@@ -118,7 +120,7 @@ func (u upload) refusal(resp *http.Response, body []byte) error {
 		e.Problem += ": it refuses the signed upload URL, which has probably expired"
 		e.Repair = "the next run makes a new deploy, with a new URL"
 	case status >= 500 || status == http.StatusTooManyRequests || status == http.StatusRequestTimeout:
-		e.repeatable, e.retryAfter = true, retryAfter(resp.Header)
+		e.repeatable, e.retryAfter = true, network.RetryAfter(resp.Header)
 	case status >= 200 && status < 300:
 		e.Problem += ", where 201 was expected"
 		e.Repair = noProxy

@@ -153,7 +153,7 @@ func judge(answer *http.Response, address string) error {
 	case code < 400:
 		return notify.Permanentf("%s: it redirects, which is not followed; give the address that it redirects to", said)
 	case code == http.StatusTooManyRequests || code == http.StatusServiceUnavailable:
-		return &notify.LaterError{Err: fmt.Errorf("%s", said), After: retryAfter(answer.Header)}
+		return &notify.LaterError{Err: fmt.Errorf("%s", said), After: network.RetryAfter(answer.Header)}
 	case code == http.StatusRequestTimeout || code == http.StatusTooEarly || code >= 500:
 		return fmt.Errorf("%s", said)
 	case code == http.StatusNotFound || code == http.StatusGone:
@@ -161,21 +161,4 @@ func judge(answer *http.Response, address string) error {
 	default:
 		return notify.Permanentf("%s: it does not take the notice; see that its address, its format and its key are right", said)
 	}
-}
-
-// retryAfter reads seconds or a date, which is taken relative to the answer's own; 0 if there is neither.
-func retryAfter(header http.Header) time.Duration {
-	value := strings.TrimSpace(header.Get("Retry-After"))
-	if seconds, err := strconv.ParseInt(value, 10, 32); err == nil {
-		return max(0, time.Duration(seconds)*time.Second)
-	}
-	until, err := http.ParseTime(value)
-	if err != nil {
-		return 0
-	}
-	now, err := http.ParseTime(header.Get("Date"))
-	if err != nil {
-		now = time.Now()
-	}
-	return max(0, until.Sub(now))
 }

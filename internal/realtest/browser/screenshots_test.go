@@ -3,6 +3,9 @@
 package browser
 
 import (
+	"bytes"
+	"cmp"
+	"image/png"
 	"os"
 	"path/filepath"
 	"testing"
@@ -20,10 +23,7 @@ var samples = map[string]func() *state.Status{
 }
 
 func TestScreenshots(t *testing.T) {
-	folder := os.Getenv("SCREENSHOTS")
-	if folder == "" {
-		t.Skip("SCREENSHOTS names no folder for pictures of the page")
-	}
+	folder := cmp.Or(os.Getenv("SCREENSHOTS"), t.TempDir())
 	for name, sample := range samples {
 		for _, look := range []struct {
 			name, scheme  string
@@ -40,6 +40,9 @@ func TestScreenshots(t *testing.T) {
 				}
 				picture, err := chromedp.Run(x.ctx, take)
 				require.NoError(t, err)
+				size, err := png.DecodeConfig(bytes.NewReader(picture))
+				require.NoError(t, err)
+				require.GreaterOrEqual(t, size.Width, int(look.width), "the whole width was drawn")
 				require.NoError(t, os.WriteFile(filepath.Join(folder, name+"-"+look.name+".png"), picture, 0o644))
 			})
 		}

@@ -106,8 +106,6 @@ func (x *run) recordDeployed(ctx context.Context) error {
 	rec.Promote(x.Clock.Now().UTC(), x.view.listed)
 	if x.rollback == nil { // that looked at no source: what held the last run may do so still
 		rec.LiftHold(state.HeldBack)
-	}
-	if x.rollback == nil { // else nothing was listed
 		rec.Config = x.configuration()
 	}
 	x.noteUnclean(&rec)

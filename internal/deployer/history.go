@@ -3,7 +3,6 @@ package deployer
 import (
 	"context"
 	"errors"
-	"fmt"
 
 	"github.com/dagbucket/dagbucket/internal/bucket"
 	"github.com/dagbucket/dagbucket/internal/state"
@@ -69,7 +68,7 @@ func (r *Route) Diff(ctx context.Context, from, to string) (Diff, error) {
 		return d, err
 	}
 	if x.record = rec; rec.Live == nil {
-		return d, &RollbackError{"nothing was deployed from here yet, so there is nothing to compare"}
+		return d, pastError("nothing was deployed from here yet, so there is nothing to compare")
 	}
 	past, err := x.restorable(ctx)
 	if err != nil {
@@ -77,12 +76,15 @@ func (r *Route) Diff(ctx context.Context, from, to string) (Diff, error) {
 	}
 	earlier := past.before(rec.Live)
 	past = append(restorable{{Run: rec.Live.Run, DeployID: rec.Live.DeployID, Files: rec.Live.Files}}, past...)
-	if d.From, err = past.one(from, earlier); err != nil {
+	first, err := past.choose(from, earlier)
+	if err != nil {
 		return d, err
 	}
-	if d.To, err = past.one(to, past[:1]); err != nil {
+	second, err := past.choose(to, past[:1])
+	if err != nil {
 		return d, err
 	}
+	d.From, d.To = first.Run, second.Run
 	before, err := x.shippedBy(ctx, d.From)
 	if err != nil {
 		return d, err
@@ -95,50 +97,46 @@ func (r *Route) Diff(ctx context.Context, from, to string) (Diff, error) {
 	return d, nil
 }
 
-// one is the run that name means, or the first of others if that is "".
-func (p restorable) one(name string, others restorable) (string, error) {
-	found := others
-	if name != "" {
-		found = p.named(name)
-	}
-	switch len(found) {
-	case 0:
-		if name == "" {
-			return "", &RollbackError{"there is no earlier run to compare with: " + p.String()}
-		}
-		return "", &RollbackError{fmt.Sprintf("the state holds nothing of a run or deploy %q: %s", name, p)}
-	case 1:
-		return found[0].Run, nil
-	}
-	return "", &RollbackError{fmt.Sprintf("%q is the beginning of several runs (%s, %s): write more of it", name, found[0].Run, found[1].Run)}
-}
-
 func (x *run) shippedBy(ctx context.Context, run string) (map[string]state.File, error) {
 	if run == x.record.Live.Run {
 		run = x.record.Live.Manifest
 	}
 	lines, err := x.Store.ReadManifest(ctx, run)
 	if errors.Is(err, bucket.ErrNotExist) {
-		return nil, &RollbackError{"the manifest of run " + run + " is gone from the state"}
+		return nil, pastError("the manifest of run %s is gone from the state", run)
 	}
 	return shipped(lines), err
 }
 
 func (d *Diff) compare(before, after map[string]state.File) {
+	added, modified, removed := changedPaths(before, after)
+	for _, list := range []struct {
+		into  *[]DiffFile
+		paths []string
+	}{{&d.Added, added}, {&d.Modified, modified}, {&d.Removed, removed}} {
+		for _, p := range list.paths {
+			f, is := after[p]
+			if !is {
+				f = before[p]
+			}
+			*list.into = append(*list.into, DiffFile{Path: p, Size: f.Size, SHA256: f.SHA256, Was: before[p].Size})
+		}
+	}
+}
+
+// changedPaths compares the contents of two sets of files; ascending.
+func changedPaths(before, after map[string]state.File) (added, modified, removed []string) {
 	for _, p := range sortedKeys(after) {
-		f := after[p]
-		was, is := before[p]
-		file := DiffFile{Path: p, Size: f.Size, SHA256: f.SHA256, Was: was.Size}
-		switch {
-		case !is:
-			d.Added = append(d.Added, file)
-		case was.SHA256 != f.SHA256:
-			d.Modified = append(d.Modified, file)
+		if was, is := before[p]; !is {
+			added = append(added, p)
+		} else if was.SHA256 != after[p].SHA256 {
+			modified = append(modified, p)
 		}
 	}
 	for _, p := range sortedKeys(before) {
 		if _, is := after[p]; !is {
-			d.Removed = append(d.Removed, DiffFile{Path: p, Size: before[p].Size, SHA256: before[p].SHA256, Was: before[p].Size})
+			removed = append(removed, p)
 		}
 	}
+	return added, modified, removed
 }

@@ -7,6 +7,7 @@ import (
 	"regexp"
 	"slices"
 	"strings"
+	"sync"
 	"time"
 
 	"golang.org/x/sync/errgroup"
@@ -36,7 +37,7 @@ func (x *run) announce(rec *state.Record, outcome Outcome, why error) {
 		x.announceOrder(rec)
 		x.announceFiles(rec)
 		if outcome == Deployed {
-			x.addNotice(rec, state.NoticeDeployed, x.reason(), changedFiles(&x.plan))
+			x.addNotice(rec, state.NoticeDeployed, x.reason(), changedFiles(x.plan.added, x.plan.modified, x.plan.removed))
 		}
 	}
 	x.announceDrift(rec, outcome)
@@ -118,26 +119,8 @@ func (x *run) announceFinished(ctx context.Context, rec *state.Record) error {
 	x.id = rec.Live.Run
 	defer func() { x.id = own }()
 	x.announceFates(rec, fatesOfLines(before), fatesOfLines(after))
-	x.addNotice(rec, state.NoticeDeployed, "finished by a later run", changedLines(shipped(before), shipped(after)))
+	x.addNotice(rec, state.NoticeDeployed, "finished by a later run", changedFiles(changedPaths(shipped(before), shipped(after))))
 	return nil
-}
-
-// changedLines is changedFiles of a deploy whose plan is not known any more.
-func changedLines(before, after map[string]state.File) []state.NoticeFile {
-	var p plan
-	for _, path := range sortedKeys(after) {
-		if old, was := before[path]; !was {
-			p.added = append(p.added, path)
-		} else if old.SHA256 != after[path].SHA256 {
-			p.modified = append(p.modified, path)
-		}
-	}
-	for _, path := range sortedKeys(before) {
-		if _, is := after[path]; !is {
-			p.removed = append(p.removed, path)
-		}
-	}
-	return changedFiles(&p)
 }
 
 // failedAtAstro is what Told.Drift says of deploys of ours that Astro does not run: of a series of them people are told once.
@@ -275,12 +258,12 @@ func (f fates) gone(now fates) []state.NoticeFile {
 	return files
 }
 
-func changedFiles(p *plan) []state.NoticeFile {
+func changedFiles(added, modified, removed []string) []state.NoticeFile {
 	var files []state.NoticeFile
 	for _, list := range []struct {
 		reason string
 		paths  []string
-	}{{"added", p.added}, {"modified", p.modified}, {"removed", p.removed}} {
+	}{{"added", added}, {"modified", modified}, {"removed", removed}} {
 		for _, path := range list.paths {
 			files = append(files, state.NoticeFile{Path: path, Reason: list.reason})
 		}
@@ -330,29 +313,27 @@ func (x *run) missingTargets(out *state.Outgoing) []string {
 func (x *run) sendAll(ctx context.Context, outbox []state.Outgoing) (sent bool) {
 	ctx, cancel := context.WithTimeout(ctx, sendTime)
 	defer cancel()
-	type arrival struct {
-		notice int
-		target string
+	due := make([][]string, len(outbox))
+	for i := range outbox {
+		due[i] = x.missingTargets(&outbox[i])
 	}
-	arrived := make(chan arrival, len(outbox)*16)
+	var mu sync.Mutex
 	var g errgroup.Group
 	g.SetLimit(sendsAtOnce)
 	for i := range outbox {
-		for _, target := range x.missingTargets(&outbox[i])[:min(16, len(x.missingTargets(&outbox[i])))] {
+		for _, target := range due[i] {
 			g.Go(func() error {
 				if err := x.Notifier.Send(ctx, target, &outbox[i].Notice); err != nil {
 					x.Log.Warn("a notification could not be sent; a later run tries again", "route", x.Name, "target", target, "kind", outbox[i].Notice.Kind, "error", err)
 					return nil
 				}
-				arrived <- arrival{i, target}
+				mu.Lock()
+				defer mu.Unlock()
+				outbox[i].Sent, sent = append(outbox[i].Sent, target), true
 				return nil
 			})
 		}
 	}
 	_ = g.Wait() // nothing returns an error
-	close(arrived)
-	for a := range arrived {
-		outbox[a.notice].Sent, sent = append(outbox[a.notice].Sent, a.target), true
-	}
 	return sent
 }

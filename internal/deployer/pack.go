@@ -127,7 +127,7 @@ func (x *run) packItem(ctx context.Context, out *bundle.Writer, it *item, object
 		err := it.from.bundle.copy(ctx, out, it)
 		var moved *movedError
 		if errors.As(err, &moved) {
-			return cannotRollBack("the bundle of run %s cannot be read back (%v): nothing was deployed; go back to another run (see dagbucket history)", it.from.run, moved.err)
+			return pastError("the bundle of run %s cannot be read back (%v): nothing was deployed; go back to another run (see dagbucket history)", it.from.run, moved.err)
 		}
 		return err
 	}

@@ -93,7 +93,7 @@ func (x *run) planFiles(files []selection.File, conflicts []selection.Conflict, 
 	b.remove()
 	b.dropShippedNotes()
 	b.leaveOutClashes()
-	b.sort()
+	b.plan.sort()
 	return b.plan
 }
 
@@ -271,8 +271,7 @@ func (b *planner) leaveOutClashes() {
 	b.plan.added = slices.DeleteFunc(b.plan.added, func(p string) bool { return left[p] })
 }
 
-func (b *planner) sort() {
-	p := &b.plan
+func (p *plan) sort() {
 	slices.SortFunc(p.items, func(a, c item) int { return strings.Compare(a.path, c.path) })
 	for _, list := range [][]string{p.added, p.modified, p.removed} {
 		slices.Sort(list)

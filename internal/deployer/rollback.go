@@ -17,15 +17,13 @@ import (
 // reasonRolledBack is why a path keeps, or does without, what its source holds after a rollback.
 const reasonRolledBack = "rolled back"
 
-// RollbackError is a rollback that cannot be done as it was asked for. Nothing was changed.
-type RollbackError struct{ msg string }
+// PastError is a wish that the route's past cannot fulfil: a rollback or a comparison. Nothing was changed.
+type PastError struct{ msg string }
 
-func (e *RollbackError) Error() string   { return e.msg }
-func (e *RollbackError) Permanent() bool { return true }
+func (e *PastError) Error() string   { return e.msg }
+func (e *PastError) Permanent() bool { return true }
 
-func cannotRollBack(format string, args ...any) error {
-	return &RollbackError{fmt.Sprintf(format, args...)}
-}
+func pastError(format string, args ...any) error { return &PastError{fmt.Sprintf(format, args...)} }
 
 // rollback is what a person wants back.
 type rollback struct {
@@ -99,7 +97,7 @@ func (x *run) rollBack(ctx context.Context) error {
 		x.reportRecord()
 		x.settled(Deployed)
 		done := x.result
-		x.deployed, x.rollback = &done, nil
+		x.deployed = &done
 		return nil
 	}
 	if err := x.planRollback(ctx); err != nil {
@@ -109,11 +107,7 @@ func (x *run) rollBack(ctx context.Context) error {
 		return x.rollbackError(err)
 	}
 	x.rollback.own = x.id
-	if err := x.deployAndTell(ctx); err != nil { // steps 9 and 10
-		return err
-	}
-	x.rollback = nil // the manifest of what is live remembers it from here on
-	return nil
+	return x.deployAndTell(ctx) // steps 9 and 10
 }
 
 func (b *rollback) isDone(rec *state.Record) bool {
@@ -124,7 +118,7 @@ func (b *rollback) isDone(rec *state.Record) bool {
 func (x *run) rollbackError(err error) error {
 	var moved *movedError
 	if errors.As(err, &moved) {
-		return cannotRollBack("what does not change is taken from the live bundle, and that cannot be read (%v): run dagbucket sync, which makes it anew, and try again", moved.err)
+		return pastError("what does not change is taken from the live bundle, and that cannot be read (%v): run dagbucket sync, which makes it anew, and try again", moved.err)
 	}
 	return err
 }
@@ -143,7 +137,7 @@ func (x *run) planRollback(ctx context.Context) error {
 		return err
 	}
 	if x.record.Live == nil || !x.liveKnown || x.foreign {
-		return cannotRollBack("it is not known here what is live, so nothing can be rolled back: deploy from here first (dagbucket sync)")
+		return pastError("it is not known here what is live, so nothing can be rolled back: deploy from here first (dagbucket sync)")
 	}
 	if err := x.chooseRollback(ctx); err != nil {
 		return err
@@ -184,24 +178,16 @@ func (x *run) chooseRollback(ctx context.Context) error {
 	}
 	b, live := x.rollback, x.record.Live
 	if b.to != "" && (b.to == live.Run || b.to == live.DeployID) {
-		return cannotRollBack("there is nothing to roll back: what is live is what run %s deployed", live.Run)
+		return pastError("there is nothing to roll back: what is live is what run %s deployed", live.Run)
 	}
-	chosen := past.before(live)
-	if b.to != "" {
-		chosen = past.named(b.to)
+	chosen, err := past.choose(b.to, past.before(live))
+	if err != nil {
+		return err
 	}
-	switch {
-	case len(chosen) == 0 && b.to == "":
-		return cannotRollBack("there is nothing to roll back to: no bundle from before what is live is left in the state; %s", past)
-	case len(chosen) == 0:
-		return cannotRollBack("the state holds no bundle of a run or deploy %q: %s", b.to, past)
-	case len(chosen) > 1:
-		return cannotRollBack("%q is the beginning of several runs (%s, %s): write more of it", b.to, chosen[0].Run, chosen[1].Run)
-	}
-	b.run, b.at = chosen[0].Run, chosen[0].At
+	b.run, b.at = chosen.Run, chosen.At
 	b.to = b.run // also if others deploy before it is done
 	if b.size, err = x.Store.BundleSize(ctx, b.run); errors.Is(err, bucket.ErrNotExist) {
-		return cannotRollBack("the bundle of run %s is gone from the state: %s", b.run, past)
+		return pastError("the bundle of run %s is gone from the state: %s", b.run, past)
 	}
 	return err
 }
@@ -238,6 +224,23 @@ func (p restorable) before(live *state.Deploy) restorable {
 		}
 	}
 	return nil
+}
+
+// choose is the run that name means (a run, the beginning of one, or a deploy), or the only one of others if that is "".
+func (p restorable) choose(name string, others restorable) (state.Run, error) {
+	found := others
+	if name != "" {
+		found = p.named(name)
+	}
+	switch {
+	case len(found) == 1:
+		return found[0], nil
+	case len(found) > 1:
+		return state.Run{}, pastError("%q is the beginning of several runs (%s, %s): write more of it", name, found[0].Run, found[1].Run)
+	case name == "":
+		return state.Run{}, pastError("there is nothing to roll back to, or to compare with: no bundle from before what is live is left in the state; %s", p)
+	}
+	return state.Run{}, pastError("the state holds no bundle of a run or deploy %q: %s", name, p)
 }
 
 func (p restorable) named(name string) restorable {
@@ -306,9 +309,7 @@ func (b *rollbackPlanner) make() (plan, error) {
 		delete(b.plan.guarded, source) // or what is left of a mass removal would look small beside what the source had before
 	}
 	b.keepRest(chosen)
-	sorted := planner{run: b.run, plan: b.plan}
-	sorted.sort()
-	b.plan = sorted.plan
+	b.plan.sort()
 	return b.plan, b.checkClashes()
 }
 
@@ -330,13 +331,13 @@ func (b *rollbackPlanner) chosen() (map[string]bool, error) {
 		for _, name := range b.rollback.paths {
 			found := b.pick(name, differ, wanted)
 			if !found && !b.pick(name, same, map[string]bool{}) {
-				return nil, cannotRollBack("neither what is live nor run %s has a file or folder %q: name it as in the archive, such as %s",
+				return nil, pastError("neither what is live nor run %s has a file or folder %q: name it as in the archive, such as %s",
 					b.rollback.run, name, b.archivePath("team/my_dag.py"))
 			}
 		}
 	}
 	if len(wanted) == 0 {
-		return nil, cannotRollBack("there is nothing to roll back: what is live is what run %s deployed", b.rollback.run)
+		return nil, pastError("there is nothing to roll back: what is live is what run %s deployed", b.rollback.run)
 	}
 	return wanted, nil
 }
@@ -429,7 +430,7 @@ func (b *rollbackPlanner) checkClashes() error {
 		p := b.plan.items[i].path
 		for dir := path.Dir(p); dir != "."; dir = path.Dir(dir) {
 			if files[dir] {
-				return cannotRollBack("%s would lie in %s, which is a file: name both, or roll back everything", p, dir)
+				return pastError("%s would lie in %s, which is a file: name both, or roll back everything", p, dir)
 			}
 		}
 	}

@@ -1,7 +1,6 @@
 package deployer
 
 import (
-	"cmp"
 	"context"
 	"errors"
 	"fmt"
@@ -98,39 +97,56 @@ func (x *run) sync(ctx context.Context) error {
 		x.result.Outcome = Covered
 		return err
 	}
-	var ended error // of a rollback
-	rolledBack := false
+	if x.rollback != nil {
+		return x.syncRollback(ctx)
+	}
+	return x.syncSources(ctx)
+}
+
+// syncSources looks until nobody rings any more.
+func (x *run) syncSources(ctx context.Context) error {
 	for {
-		isRollback := x.rollback != nil
 		err := x.workUnderLease(ctx) // steps 2 to 10
-		if isRollback && isRefusal(err) {
-			ended, x.rollback = err, nil
-		} else if rolledBack && isHeld(err) {
-			err = nil // that is of what came after it
-			x.result.Outcome = Unchanged
-		} else if err != nil && !isHeld(err) {
+		if err != nil && !isHeld(err) {
 			return err
 		}
-		rolledBack = rolledBack || isRollback && err == nil
-		// A rollback looks at no source: the bell that it cleared by taking the lease, or a holder that died, is still to be answered.
-		again := isRollback && x.unclean
-		if !again {
-			var releaseErr error
-			if again, releaseErr = x.releaseLease(ctx); releaseErr != nil { // step 11
-				return releaseErr
-			}
+		again, releaseErr := x.releaseLease(ctx) // step 11
+		if releaseErr != nil {
+			return releaseErr
 		}
 		if !again {
 			x.tellOfDeploy()
-			return cmp.Or(ended, err)
+			return err
 		}
 	}
 }
 
-// isRefusal reports whether a rollback ended without being done, and is not to be tried again.
-func isRefusal(err error) bool {
-	var refused *RollbackError
-	return errors.As(err, &refused) || isHeld(err)
+// syncRollback goes back, and then looks at the sources if somebody rang: also before it, since taking the lease cleared the bell of a run that failed or died.
+func (x *run) syncRollback(ctx context.Context) error {
+	ended := x.workUnderLease(ctx)
+	var refused *PastError
+	if ended != nil && !isHeld(ended) && !errors.As(ended, &refused) {
+		return ended
+	}
+	x.rollback = nil // the manifest of what is live remembers it from here on
+	again := x.unclean
+	if !again {
+		var err error
+		if again, err = x.releaseLease(ctx); err != nil {
+			return err
+		}
+	}
+	if again {
+		err := x.syncSources(ctx)
+		if err != nil && !isHeld(err) {
+			return err
+		}
+		if ended == nil && err != nil { // what holds the sources is no outcome of the rollback
+			x.result.Outcome = Unchanged
+		}
+	}
+	x.tellOfDeploy()
+	return ended
 }
 
 // tellOfDeploy makes the deploy of an earlier look the outcome of a run that looked again and found nothing more to do.
@@ -383,7 +399,7 @@ func (x *run) fail(ctx context.Context, err error) {
 		}
 		x.result.Reason = why + ": " + err.Error()
 	}
-	var refused *RollbackError
+	var refused *PastError
 	if x.dry || x.result.Outcome != Failed || errors.As(err, &refused) {
 		return
 	}

@@ -6,7 +6,6 @@ import (
 	"encoding/hex"
 	"fmt"
 	"io"
-	"maps"
 	"time"
 
 	"golang.org/x/sync/errgroup"
@@ -160,7 +159,9 @@ func (x *run) missing(v *view) map[string]bool {
 	missing := map[string]bool{}
 	for _, f := range x.live {
 		if f.Pinned != nil { // also of what is left out: one listing that misses it does not end a rollback
-			missing[objectID(f.Pinned.Source, f.Pinned.Key)] = f.Pinned.Version != ""
+			if f.Pinned.Version != "" {
+				missing[objectID(f.Pinned.Source, f.Pinned.Key)] = true
+			}
 			continue
 		}
 		// What the guard keeps was found missing twice already.
@@ -173,7 +174,6 @@ func (x *run) missing(v *view) map[string]bool {
 			delete(missing, objectID(x.Sources[i].URL, o.Key))
 		}
 	}
-	maps.DeleteFunc(missing, func(_ string, is bool) bool { return !is })
 	return missing
 }
 

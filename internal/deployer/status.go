@@ -24,11 +24,8 @@ const pagesLife = 15 * time.Minute
 // an error that is not about the state it still tells what the record says.
 func (r *Route) Status(ctx context.Context) (state.Status, error) {
 	x := r.dryRun()
-	if _, _, err := r.Store.ReadRecord(ctx); err != nil {
-		return state.Status{}, err
-	}
 	err := x.preview(ctx)
-	if x.stored == nil {
+	if x.stored == nil { // the record cannot be read
 		return state.Status{}, err
 	}
 	outcome := x.result.Outcome
@@ -125,9 +122,6 @@ func (x *run) status(outcome Outcome, why error) state.Status {
 	s.Live, s.Pending = x.statusDeploy(rec.Live), x.statusDeploy(rec.Pending)
 	if rec.Live != nil {
 		s.Deployment.InSync = rec.Live.TarballVersion == s.Deployment.DesiredVersion
-	}
-	if outcome == Deployed {
-		s.Drift = "" // whatever it was, that ended it
 	}
 	if outcome == Held && len(s.Holds) == 0 { // not in the record yet
 		s.Holds = append(s.Holds, state.Hold{Kind: state.HeldBack, Reason: why.Error(), At: s.Written})

@@ -211,7 +211,7 @@ func TestDiffOfRuns(t *testing.T) {
 		"two runs":           {runs[0], "deploy-2", []string{"dags/team/c.py"}, []string{"dags/b.py"}, []string{}, ""},
 		"the other way":      {"deploy-2", runs[0], []string{}, []string{"dags/b.py"}, []string{"dags/team/c.py"}, ""},
 		"the same":           {runs[2], "", []string{}, []string{}, []string{}, ""},
-		"no such run":        {"x", "", nil, nil, nil, `nothing of a run or deploy "x": there is `},
+		"no such run":        {"x", "", nil, nil, nil, `no bundle of a run or deploy "x": there is `},
 		"beginning of many":  {"run-", "", nil, nil, nil, "write more of it"},
 		"no such second run": {"", "x", nil, nil, nil, `"x"`},
 	} {

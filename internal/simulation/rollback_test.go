@@ -107,7 +107,7 @@ func (w *world) bringBack(v wish, sure bool) deployer.Result {
 }
 
 func (o *oracle) checkRollback(a *actor, r deployer.Result) {
-	var refused *deployer.RollbackError
+	var refused *deployer.PastError
 	switch {
 	case a.wish.dry && r.Outcome != deployer.Changes && r.Outcome != deployer.Failed:
 		o.w.violate("a dry rollback ends %s", r.Outcome)

@@ -1,7 +1,10 @@
 package main
 
 import (
+	"crypto/sha256"
 	"encoding/json"
+	"fmt"
+	"os"
 	"path/filepath"
 	"testing"
 	"time"
@@ -64,6 +67,30 @@ func TestDoctor(t *testing.T) {
 	require.Equal(t, exitOK, code)
 	require.Contains(t, out, "All is well.")
 	require.Contains(t, out, "a directory tells nobody of changes")
+}
+
+// TestWhatDoctorComparesTheFunctionWith are the settings that it was run with, and the content of the file.
+func TestWhatDoctorComparesTheFunctionWith(t *testing.T) {
+	s := newSetup(t, astrotest.Options{})
+	c := &console{env: func(name string) string { return s.env[name] }}
+	o := c.doctorOptions(doctorCmd{})
+	_, err := o.Load(t.Context())
+	require.NoError(t, err)
+	require.Equal(t, map[string]string{"DAGBUCKET_SOURCE": s.env["DAGBUCKET_SOURCE"], "DAGBUCKET_STATE": s.env["DAGBUCKET_STATE"],
+		"ASTRO_DEPLOYMENT_ID": astrotest.DeploymentID}, o.Settings)
+	require.Empty(t, o.Place)
+	require.Empty(t, o.ConfigSHA256())
+
+	s.configure("")
+	content, err := os.ReadFile(s.env["DAGBUCKET_CONFIG"])
+	require.NoError(t, err)
+	s.env["DAGBUCKET_CONFIG"] = "file://" + s.env["DAGBUCKET_CONFIG"]
+	o = c.doctorOptions(doctorCmd{})
+	_, err = o.Load(t.Context())
+	require.NoError(t, err)
+	require.Equal(t, map[string]string{"DAGBUCKET_CONFIG": s.env["DAGBUCKET_CONFIG"]}, o.Settings)
+	require.Equal(t, s.env["DAGBUCKET_CONFIG"], o.Place)
+	require.Equal(t, fmt.Sprintf("%x", sha256.Sum256(content)), o.ConfigSHA256())
 }
 
 func TestDoctorOfABrokenConfiguration(t *testing.T) {

@@ -90,7 +90,8 @@ func (c *console) printStatus(s *state.Status, now time.Time) {
 }
 
 func (c *console) printLive(s *state.Status, now time.Time) {
-	switch live := s.Live; {
+	live := s.Live
+	switch {
 	case live == nil:
 		fmt.Fprintln(c.out, "  nothing was deployed from here yet")
 		return
@@ -104,9 +105,9 @@ func (c *console) printLive(s *state.Status, now time.Time) {
 		fmt.Fprintf(c.out, "  deployed %s, but the Deployment's DAGs are others now (tarball version %s)\n", ago(now, live.At), s.Deployment.DesiredVersion)
 	}
 	fmt.Fprintf(c.out, "  %s, %s; deploy %s, digest %.12s, tarball version %s\n",
-		count(s.Live.Files, "file"), size(s.Live.Bytes), s.Live.DeployID, s.Live.Digest, s.Live.TarballVersion)
-	if s.Live.RolledBack != "" {
-		fmt.Fprintf(c.out, "  it was rolled back to run %s\n", s.Live.RolledBack)
+		count(live.Files, "file"), size(live.Bytes), live.DeployID, live.Digest, live.TarballVersion)
+	if live.RolledBack != "" {
+		fmt.Fprintf(c.out, "  it was rolled back to run %s\n", live.RolledBack)
 	}
 	if !s.Checked.IsZero() {
 		fmt.Fprintf(c.out, "  the bucket was last found in order %s\n", ago(now, s.Checked))

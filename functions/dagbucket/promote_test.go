@@ -87,6 +87,14 @@ func TestPromote(t *testing.T) {
 	require.Equal(t, []any{}, result["removed"])
 	require.Equal(t, "deployed", result["sync"].(map[string]any)["outcome"])
 	require.Len(t, s.astro.Finalized("prod"), 2)
+
+	s.write("a.py", "a = 3")
+	code, _, _ = s.run("sync", "--route", "dev")
+	require.Equal(t, exitOK, code)
+	s.astro.Update("prod", func(d *astrotest.Deployment) { d.DAGDeploysOff = true })
+	code, out, _ = promote()
+	require.Equal(t, exitFailed, code, "the files are copied, and the deploy failed")
+	require.Contains(t, out, "  > dags/a.py\nprod  failed")
 }
 
 func TestPromoteUsage(t *testing.T) {

@@ -1,7 +1,6 @@
 package main
 
 import (
-	"bytes"
 	"encoding/json"
 	"io"
 	"net/http"
@@ -52,6 +51,10 @@ func TestRollbackScenario(t *testing.T) {
 	first, second := history.Runs[0].Run.Run, history.Runs[1].Run.Run
 	out := s.works("history")
 	require.Contains(t, out, "deployed  "+first)
+	lines := strings.Split(out, "\n")
+	require.Equal(t, []string{"<", "<", "*"}, []string{lines[0][:1], lines[1][:1], lines[2][:1]})
+	require.Contains(t, lines[0], "2 files, +2 ~0 -0, ")
+	require.Contains(t, lines[2], "2 files, +0 ~2 -0, ")
 	require.Contains(t, out, "* is live; dagbucket rollback --to RUN brings back one that is marked <")
 	out = s.works("diff")
 	require.Contains(t, out, "from run "+second+" to ")
@@ -217,5 +220,5 @@ func TestNotificationsAndImportErrors(t *testing.T) {
 	hook.Close()
 	s.write("a.py", "a = 2")
 	require.Contains(t, s.works("sync"), "deployed", "a target that is down fails no run")
-	require.False(t, bytes.Contains([]byte(strings.Join(got, "")), []byte(s.token)))
+	require.NotContains(t, strings.Join(got, ""), s.token)
 }

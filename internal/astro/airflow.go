@@ -82,7 +82,7 @@ func airflowURL(given, runtime string, plainHTTP bool) (base, problem string) {
 	}
 	u, err := url.Parse(given)
 	switch {
-	case err != nil || u.Hostname() == "" || u.User != nil:
+	case err != nil || u.Hostname() == "":
 		return "", unusable
 	case u.Scheme != "https" && !(plainHTTP && plainLoopback(u)):
 		return "", unusable + ": it does not begin with https://"

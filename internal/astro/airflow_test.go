@@ -113,6 +113,7 @@ func TestAirflowAddress(t *testing.T) {
 		"no version":               {"", org + "/", "3.1-1", "https://" + org + "/api/v2"},
 		"a coming Runtime":         {"", org + "/api/v3", "4.0-1", "https://" + org + "/api/v2"},
 		"no Runtime":               {"", org + "/api/v1", "", "https://" + org + "/api/v1"},
+		"no Runtime, a coming API": {"", org + "/api/v3", "", "https://" + org + "/api/v2"},
 		"no Runtime and version":   {"", org, "", "https://" + org + "/api/v2"},
 		"https":                    {"", "https://" + org + "/api/v2", "3.1-1", "https://" + org + "/api/v2"},
 		"loopback":                 {"", "127.0.0.1:80/x/api/v2", "3.1-1", "http://127.0.0.1:80/x/api/v2"},
@@ -353,6 +354,9 @@ func TestHostilePages(t *testing.T) {
 				w := newWorld(t, astrotest.Options{}, astro.Options{Transport: airflowAnswers("example.com/api/v2", "3.1-1", airflow)})
 				found, err := w.ImportErrors(t.Context())
 				require.LessOrEqual(t, calls, 40)
+				if name == "nothing, and more" {
+					require.Equal(t, 1, calls, "an empty page is the last one")
+				}
 				require.LessOrEqual(t, len(found), 1000)
 				if err != nil {
 					require.True(t, failure(t, err).Permanent())

@@ -1,12 +1,6 @@
 package astro
 
-import (
-	"encoding/base64"
-	"encoding/json"
-	"slices"
-	"strings"
-	"time"
-)
+import "time"
 
 // Claims is what an API token says of itself. Nobody has checked its signature.
 type Claims struct {
@@ -21,14 +15,7 @@ func ReadClaims(text string) (Claims, error) {
 	if err != nil {
 		return Claims{}, err
 	}
-	var marks struct {
-		Permissions []string `json:"permissions"`
-		Generated   bool     `json:"isAstronomerGenerated"`
-	}
-	payload, _ := base64.RawURLEncoding.DecodeString(strings.Split(token.raw, ".")[1]) // parseToken did the same
-	_ = json.Unmarshal(payload, &marks)
-	c := Claims{Expires: token.expires, API: marks.Generated ||
-		slices.ContainsFunc(marks.Permissions, func(p string) bool { return strings.HasPrefix(p, "apiTokenId:") })}
+	c := Claims{Expires: token.expires, API: token.api}
 	for _, o := range token.organizations {
 		c.Organizations = append(c.Organizations, o.id)
 	}

@@ -21,6 +21,7 @@ type apiToken struct {
 	raw           string
 	organizations []orgName // without names, usually exactly one
 	expires       time.Time // zero: never
+	api           bool      // it says that it is an API token, and not a person's own
 	secrets       secrets
 }
 
@@ -49,18 +50,20 @@ func parseToken(text string) (*apiToken, error) {
 	var claims struct {
 		Permissions []string `json:"permissions"`
 		Expires     float64  `json:"exp"`
+		Generated   any      `json:"isAstronomerGenerated"` // whatever it is, the token may be good
 	}
 	payload, _ := base64.RawURLEncoding.DecodeString(parts[1])
 	if err := json.Unmarshal(payload, &claims); err != nil {
 		return refuse("this is no Astro API token (its claims are not the expected JSON)")
 	}
-	token := &apiToken{raw: text}
+	token := &apiToken{raw: text, api: claims.Generated == true}
 	token.secrets.add(text)
 	token.secrets.add(parts...)
 	if claims.Expires > 0 && claims.Expires < 1e11 { // seconds up to the year 5138; anything else is no date
 		token.expires = time.Unix(int64(claims.Expires), 0).UTC()
 	}
 	for _, permission := range claims.Permissions {
+		token.api = token.api || strings.HasPrefix(permission, "apiTokenId:")
 		if id, ok := strings.CutPrefix(permission, "organizationId:"); ok && validID(id) {
 			if org := (orgName{id: id}); !slices.Contains(token.organizations, org) {
 				token.organizations = append(token.organizations, org)

@@ -98,9 +98,7 @@ func (r *reader) target(n *yaml.Node, key string) Target {
 			return event
 		}),
 	})
-	if r.ok(key + ".to") {
-		r.onlyOfWebhooks(t, key, secret, format)
-	}
+	r.onlyOfWebhooks(t, key, secret, format)
 	t.Secret, t.Events = secret, r.eventsOf(wanted, key)
 	if format != "" {
 		t.Format = format
@@ -118,7 +116,7 @@ func schemeAsKey(n *yaml.Node) string {
 
 // onlyOfWebhooks reports settings that would have no effect. t is as the place alone made it.
 func (r *reader) onlyOfWebhooks(t Target, key, secret, format string) {
-	if t.Kind == "" { // there is no place
+	if t.Kind == "" { // there is no place, which is reported
 		return
 	}
 	if secret != "" && (t.Kind != Webhook || t.Format == FormatSlack) {
@@ -148,7 +146,7 @@ func (r *reader) checkNotify(route Route, at string) {
 	first := map[string]int{}
 	for i, t := range route.Notify {
 		key := fmt.Sprintf("%s.notify[%d]", at, i)
-		if t.Kind == "" || !r.ok(key, key+".to") {
+		if t.Kind == "" {
 			continue
 		}
 		if other, twice := first[t.place()]; twice {

@@ -25,7 +25,7 @@ func TestNotificationTargets(t *testing.T) {
 	}
 	for _, s := range []string{
 		"", "SECRET", "sns:SECRET", "sns:arn:aws:sqs:eu-west-1:123456789012:SECRET", "pubsub:SECRET", "pubsub:projects/a/topics/../SECRET", "pubsub:projects/a/topics/b?SECRET",
-		"webhook:http://SECRET/", "webhook:https:///SECRET", "webhook:http://localhost.evil.example/SECRET", "webhook: https://hooks.example/SECRET",
+		"webhook:http://SECRET/", "webhook:https:///SECRET", "webhook:http://localhost.evil.example/SECRET", "webhook: https://hooks.example/SECRET", "webhook:https://hooks.example/SECRET ",
 		"webhook:https://%zzSECRET", "webhook:SECRET", "webhook:env:SECRET.", "slack:https://SECRET", "slack:SECRET", "https://SECRET/",
 	} {
 		_, err := parseTarget(s)

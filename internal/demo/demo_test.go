@@ -66,6 +66,7 @@ func TestThePrintedCommands(t *testing.T) {
 			p.seesLive(" 21  dags/my_dag.py\n")
 			require.Equal(t, []string{"kept dags/my_dag.py"}, p.does("break it", 1))
 			p.seesLive(" 21  dags/my_dag.py\n")
+			require.Contains(t, p.curl("curl "+p.page), "dags/my_dag.py", "the page tells of what is kept")
 			require.Equal(t, []string{"- dags/my_dag.py"}, p.does("delete it", 1))
 			require.Equal(t, []string{"+ dags/team/dag_1.py", "+ dags/team/dag_2.py", "+ dags/team/dag_3.py", "+ dags/team/dag_4.py",
 				"+ dags/team/dag_5.py"}, p.does("a burst", 5))
@@ -83,6 +84,7 @@ type person struct {
 	results  chan deployer.Result
 	ended    chan error
 	commands map[string]string // that were printed
+	page     string            // its address
 }
 
 func startPerson(t *testing.T, cloud demo.Cloud) *person {
@@ -102,6 +104,9 @@ func startPerson(t *testing.T, cloud demo.Cloud) *person {
 		p.commands[strings.TrimSpace(line[1])] = line[2]
 	}
 	require.Len(t, p.commands, 6, text)
+	address := regexp.MustCompile(`(?m)^  a page to see  (http\S+)$`).FindStringSubmatch(text)
+	require.NotNil(t, address, text)
+	p.page = address[1]
 	return p
 }
 

@@ -89,7 +89,10 @@ func TestImportErrorsAppearPerFile(t *testing.T) {
 	w.route.Pages, w.route.Airflow = p, air
 	w.put("dags/team/b.py", "import pandos")
 	w.requireOutcome(deployer.Deployed, w.sync())
+	w.astro.slow = true
+	w.requireOutcome(deployer.Unchanged, w.sync())
 	require.Zero(t, air.asked, "it is not live yet")
+	w.astro.slow = false
 	air.errors = []deployer.ImportError{
 		{File: "/usr/local/airflow/dags/team/b.py", Trace: trace},
 		{File: "/usr/local/airflow/dags/other/elsewhere.py", Trace: "SyntaxError: not ours"},

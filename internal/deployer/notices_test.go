@@ -235,3 +235,19 @@ func TestTheOutboxIsBounded(t *testing.T) {
 	}
 	require.Len(t, w.record().Outbox, 50)
 }
+
+// TestARollbackEndsNoHoldOfTheSources since it did not look at them.
+func TestARollbackEndsNoHoldOfTheSources(t *testing.T) {
+	w, n := newNotifyingWorld(t)
+	w.put("dags/a.py", "a = 2")
+	w.requireOutcome(deployer.Deployed, w.sync())
+	w.delete("dags/a.py")
+	w.delete("dags/b.py")
+	w.requireOutcome(deployer.Held, w.sync())
+	require.Len(t, n.taken(), 1)
+	w.requireOutcome(deployer.Deployed, w.rollback(""))
+	require.Empty(t, n.taken())
+	require.NotNil(t, w.record().Hold(state.HeldBack))
+	w.requireOutcome(deployer.Held, w.sync())
+	require.Empty(t, n.taken(), "that is known")
+}

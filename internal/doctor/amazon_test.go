@@ -51,6 +51,7 @@ type amazon struct {
 	function      object // nil: there is none
 	reserved      any    // its reserved concurrency
 	rules         []object
+	untargeted    bool   // the rules have no target
 	secret        string // "" there is none
 }
 
@@ -59,6 +60,8 @@ type notifications struct {
 	XMLName     xml.Name  `xml:"NotificationConfiguration"`
 	Queues      []entry   `xml:"QueueConfiguration"`
 	EventBridge *struct{} `xml:"EventBridgeConfiguration"`
+	Topics      []direct  `xml:"TopicConfiguration"`
+	Functions   []direct  `xml:"CloudFunctionConfiguration"`
 }
 
 type entry struct {
@@ -66,6 +69,14 @@ type entry struct {
 	Queue  string   `xml:"Queue"`
 	Events []string `xml:"Event"`
 	Rules  []filter `xml:"Filter>S3Key>FilterRule"`
+}
+
+// direct is an entry that sends to no queue.
+type direct struct {
+	ID       string   `xml:"Id"`
+	Topic    string   `xml:"Topic,omitempty"`
+	Function string   `xml:"CloudFunction,omitempty"`
+	Events   []string `xml:"Event"`
 }
 
 type filter struct {
@@ -194,6 +205,9 @@ func (a *amazon) refuseS3(w http.ResponseWriter, action string) bool {
 func (a *amazon) identity(w http.ResponseWriter) {
 	w.Header().Set("Content-Type", "text/xml")
 	if code, refused := a.refused["sts:GetCallerIdentity"]; refused {
+		if code == "" {
+			panic(http.ErrAbortHandler) // the connection breaks
+		}
 		w.WriteHeader(http.StatusForbidden)
 		fmt.Fprintf(w, "<ErrorResponse><Error><Type>Sender</Type><Code>%s</Code><Message>The security token included in the request is expired</Message></Error></ErrorResponse>", code)
 		return
@@ -234,9 +248,18 @@ func (a *amazon) rpc(w http.ResponseWriter, r *http.Request, service, action str
 	case "sqs:GetQueueAttributes":
 		reply(w, http.StatusOK, object{"Attributes": a.queues[in["QueueUrl"].(string)[strings.LastIndex(in["QueueUrl"].(string), "/")+1:]]})
 	case "events:ListRules":
-		reply(w, http.StatusOK, object{"Rules": a.rules})
+		page, _ := in["NextToken"].(string) // each rule is a page
+		if next := len(page) + 1; next < len(a.rules) {
+			reply(w, http.StatusOK, object{"Rules": a.rules[len(page):next], "NextToken": page + "x"})
+			return
+		}
+		reply(w, http.StatusOK, object{"Rules": a.rules[min(len(page), len(a.rules)):]})
 	case "events:ListTargetsByRule":
-		reply(w, http.StatusOK, object{"Targets": []object{{"Id": "queue", "Arn": queueARN}}})
+		targets := []object{{"Id": "queue", "Arn": queueARN}}
+		if a.untargeted {
+			targets = nil
+		}
+		reply(w, http.StatusOK, object{"Targets": targets})
 	case "events:TestEventPattern":
 		reply(w, http.StatusOK, object{"Result": matches(in["EventPattern"].(string), in["Event"].(string))})
 	case "secretsmanager:GetSecretValue":

@@ -42,6 +42,8 @@ func rewire(a *amazon) { a.wire() }
 
 func storageFaults() []awsRow {
 	return []awsRow{
+		{"no AWS region", func(a *amazon) { a.t.Setenv("AWS_REGION", "") }, false, 1, "credentials", "no AWS region is set", "AWS_REGION",
+			func(a *amazon) { a.t.Setenv("AWS_REGION", "eu-west-1") }},
 		{"no AWS credentials", func(a *amazon) { a.t.Setenv("AWS_ACCESS_KEY_ID", ""); a.t.Setenv("AWS_SECRET_ACCESS_KEY", "") }, false,
 			1, "credentials", "no AWS credentials were found", "AWS_PROFILE",
 			func(a *amazon) {
@@ -50,6 +52,8 @@ func storageFaults() []awsRow {
 			}},
 		{"the AWS credentials have expired", func(a *amazon) { a.refused["sts:GetCallerIdentity"] = "ExpiredToken" }, false,
 			1, "credentials", "AWS does not accept them: ExpiredToken", "log in again", permission("sts:GetCallerIdentity")},
+		{"AWS cannot be asked whose credentials these are", func(a *amazon) { a.refused["sts:GetCallerIdentity"] = "" }, false,
+			2, "credentials", "AWS cannot be asked", "sts.eu-west-1.amazonaws.com", permission("sts:GetCallerIdentity")},
 		{"DAGBUCKET_CONFIG names no file", func(a *amazon) { a.env["DAGBUCKET_CONFIG"] = "s3://acme-state/dagbucket.yml" }, false,
 			1, "configuration", "cannot be read", "correct s3://acme-state/dagbucket.yml", func(a *amazon) { a.env["DAGBUCKET_CONFIG"] = awsConfig }},
 		{"the configuration has two mistakes", func(a *amazon) {
@@ -72,6 +76,9 @@ func storageFaults() []awsRow {
 			func(a *amazon) { a.remove(awsRecord); a.sync() }},
 		{"the record is of a newer dagbucket", func(a *amazon) { a.replace(awsRecord, `"format": 1`, `"format": 9`) }, false, 1, "record", "format 9", "newer dagbucket",
 			func(a *amazon) { a.remove(awsRecord); a.sync() }},
+		{"the record is of another Deployment", func(a *amazon) { a.edit(func(r *state.Record) { r.Target.Deployment = "clmold" }) }, false,
+			2, "record", "it is of Deployment clmold", "correct the route's deployment",
+			func(a *amazon) { a.edit(func(r *state.Record) { r.Target.Deployment = astrotest.DeploymentID }) }},
 		{"this machine's clock is 10 minutes late", func(a *amazon) { a.late = 10 * time.Minute }, false, 2, "clock", "behind the storage's", "NTP",
 			func(a *amazon) { a.late = 0 }},
 	}
@@ -149,6 +156,8 @@ func notificationFaults() []awsRow {
 		}, false, 1, "notifications", "nobody is told of new files", do, rewire},
 		{"EventBridge's rule is disabled", func(a *amazon) { a.throughEventBridge(); a.rules[1]["State"] = "DISABLED" }, false,
 			1, "notifications", `the rule "dagbucket-1" is disabled`, "aws events enable-rule --name dagbucket-1", func(a *amazon) { a.rules[1]["State"] = "ENABLED" }},
+		{"EventBridge's rule has no target", func(a *amazon) { a.throughEventBridge(); a.untargeted = true }, false,
+			1, "notifications", `the rule "dagbucket-1" has no target`, "sends to the function's queue", func(a *amazon) { a.untargeted = false }},
 		{"EventBridge's rule is for another prefix", func(a *amazon) {
 			a.throughEventBridge()
 			a.rules[1]["EventPattern"] = strings.Replace(a.rules[1]["EventPattern"].(string), "dags/", "old/", 1)
@@ -157,6 +166,11 @@ func notificationFaults() []awsRow {
 			permission("s3:GetBucketNotification")},
 		{"doctor may not look at EventBridge's rules", func(a *amazon) { a.throughEventBridge(); a.refused["events:ListRules"] = "AccessDeniedException" }, false,
 			2, "notifications", "may not look", "allow events:ListRules", permission("events:ListRules")},
+		{"doctor may not look at EventBridge's rules, which alone would tell of deletions", func(a *amazon) {
+			a.throughEventBridge()
+			a.notifications.Queues = []entry{{"new", queueARN, []string{"s3:ObjectCreated:*"}, nil}}
+			a.refused["events:ListRules"] = "AccessDeniedException"
+		}, false, 2, "notifications", "may not look", "allow events:ListRules", permission("events:ListRules")},
 	}
 }
 
@@ -175,6 +189,8 @@ func queueFaults() []awsRow {
 			a.queue("RedrivePolicy", `{"deadLetterTargetArn":"`+deadARN+`","maxReceiveCount":"3"}`)
 		}, false,
 			2, "dead letters", "after 3 receives", "maxReceiveCount to 10", rewire},
+		{"the dead-letter queue does not exist", func(a *amazon) { delete(a.queues, "dagbucket-dead-letters") }, false,
+			1, "dead letters", "does not exist", "make that queue again", rewire},
 		{"dead letters wait", func(a *amazon) { a.queues["dagbucket-dead-letters"]["ApproximateNumberOfMessages"] = "4" }, false,
 			2, "dead letters", "about 4 messages", "start-message-move-task", rewire},
 		{"no function reads the queue", func(a *amazon) { a.mappings = nil }, false, 1, "event source mapping", "no function reads", "create-event-source-mapping", rewire},
@@ -195,6 +211,12 @@ func functionFaults() []awsRow {
 		{"the function does not exist", func(a *amazon) { a.function = nil }, false, 1, "function", "does not exist", "apply Terraform again", rewire},
 		{"the function cannot start", func(a *amazon) { a.function["State"], a.function["StateReason"] = "Failed", "The subnet is gone" }, false,
 			1, "function", "The subnet is gone", "deploy the function again", rewire},
+		{"the function's last update failed", func(a *amazon) {
+			a.function["LastUpdateStatus"], a.function["LastUpdateStatusReason"] = "Failed", "The image is gone"
+		}, false, 2, "function", "its former version runs: The image is gone", "deploy the function again", rewire},
+		{"the function's variables cannot be read", func(a *amazon) {
+			a.function["Environment"] = object{"Error": object{"ErrorCode": "KMSAccessDeniedException", "Message": "denied"}}
+		}, false, 2, "function", "cannot be read: KMSAccessDeniedException", "allow kms:Decrypt", rewire},
 		{"the function reads another configuration", variable("DAGBUCKET_CONFIG", "s3://old-state/dagbucket.yaml"), false,
 			1, "function", "it reads s3://old-state/dagbucket.yaml", "DAGBUCKET_CONFIG=s3://old-state/dagbucket.yaml", rewire},
 		{"the function has no configuration", func(a *amazon) { delete(a.function, "Environment") }, false,
@@ -217,6 +239,12 @@ func runFaults() []awsRow {
 	return []awsRow{
 		{"the schedule is disabled", func(a *amazon) {
 			a.edit(func(r *state.Record) { r.Runs[len(r.Runs)-1].At = time.Now().Add(-time.Hour) })
+		}, false, 2, "last run", "it ended 1h0m", "see that the schedule is enabled", sync},
+		{"the schedule is disabled, and somebody promoted since", func(a *amazon) {
+			a.edit(func(r *state.Record) {
+				r.Runs[len(r.Runs)-1].At = time.Now().Add(-time.Hour)
+				r.AddRun(state.Run{Run: "20261101T000000Z-00000000", At: time.Now(), Outcome: state.Promoted})
+			})
 		}, false, 2, "last run", "it ended 1h0m", "see that the schedule is enabled", sync},
 		{"the route is paused", func(a *amazon) { require.NoError(a.t, a.route().Pause(a.t.Context(), "migration")) }, false,
 			2, "outcome", "is paused since", "dagbucket resume", func(a *amazon) { require.NoError(a.t, a.route().Resume(a.t.Context())) }},
@@ -258,7 +286,7 @@ func TestAmazonFirstThingsFirst(t *testing.T) {
 	require.Contains(t, textOf(report), "not checked, because of: token")
 }
 
-// TestAmazonThroughEventBridge is the other way that infra/aws has, and one that S3 has to the function itself.
+// TestAmazonThroughEventBridge is the other way that infra/aws has, also beside a notification that leads elsewhere.
 func TestAmazonThroughEventBridge(t *testing.T) {
 	a := healthyAmazon(t)
 	a.throughEventBridge()
@@ -272,6 +300,48 @@ func TestAmazonThroughEventBridge(t *testing.T) {
 	require.Equal(t, "event source mapping", report.First.Name, "the way that gets furthest is told of: %s", textOf(report))
 }
 
+// TestAmazonWithoutAQueue has S3 call the function itself, or tell a topic.
+func TestAmazonWithoutAQueue(t *testing.T) {
+	both := []string{"s3:ObjectCreated:*", "s3:ObjectRemoved:*"}
+	a := healthyAmazon(t)
+	a.queues, a.mappings = nil, nil
+	a.notifications = notifications{Functions: []direct{{ID: "call", Function: functionARN, Events: both}}}
+	report := a.diagnose(false)
+	requireWell(t, report)
+	require.Contains(t, textOf(report), "dagbucket is ready: 300 s, 512 MB")
+	a.function["MemorySize"] = 128
+	require.Equal(t, "function", a.diagnose(false).First.Name)
+
+	a.notifications = notifications{Topics: []direct{{ID: "tell", Topic: "arn:aws:sns:eu-west-1:123456789012:changes", Events: both}}}
+	report = a.diagnose(false)
+	requireWell(t, report)
+	require.Equal(t, doctor.Skipped, statuses(report.Routes[0].Checks)["queue"])
+	a.notifications.Topics[0].Topic = "arn:aws:kinesis:eu-west-1:123456789012:stream/changes"
+	report = a.diagnose(false)
+	require.Equal(t, doctor.Fault, report.First.Status)
+	require.Contains(t, report.First.Says, "which leads to no function")
+}
+
+// TestAmazonListsEveryEvent has a notification that names each kind instead of all of them.
+func TestAmazonListsEveryEvent(t *testing.T) {
+	a := healthyAmazon(t)
+	a.rewrite(func(e *entry) {
+		e.Events = []string{"s3:ObjectCreated:Put", "s3:ObjectCreated:Post", "s3:ObjectCreated:Copy", "s3:ObjectCreated:CompleteMultipartUpload",
+			"s3:ObjectRemoved:Delete", "s3:ObjectRemoved:DeleteMarkerCreated"}
+	})
+	requireWell(t, a.diagnose(false))
+}
+
+// TestALeaseIsNoFault as long as no run is owed, or the schedule may still make up for it.
+func TestALeaseIsNoFault(t *testing.T) {
+	a := healthyAmazon(t)
+	a.leaseLate = 10 * time.Minute
+	requireWell(t, a.diagnose(false))
+	a.leaseLate = 0
+	a.put("s3://acme-state/prod/lease.json", `{"format": 1, "nonce": "n", "holder": "20261101T000000Z-00000000", "again": true}`)
+	requireWell(t, a.diagnose(false))
+}
+
 // TestAmazonRights sees that doctor asks for nothing but what it says it needs: each refusal alone is a warning that names the right.
 func TestAmazonRights(t *testing.T) {
 	for _, right := range awsdoctor.Rights {
@@ -281,10 +351,7 @@ func TestAmazonRights(t *testing.T) {
 				a.throughEventBridge()
 			}
 			a.refused[right] = "AccessDeniedException"
-			report := a.diagnose(false)
-			require.NotNil(t, report.First)
-			require.Equal(t, 2, report.ExitCode(), "%s", textOf(report))
-			require.Contains(t, report.First.Repair, right)
+			requireRefusal(t, a.diagnose(false), right)
 		})
 	}
 }
@@ -299,6 +366,16 @@ func TestAmazonAloneIsAServer(t *testing.T) {
 	report := a.diagnose(false)
 	requireWell(t, report)
 	require.Equal(t, doctor.Skipped, statuses(report.Routes[0].Checks)["notifications"])
+}
+
+// TestDeepWhileItHibernates: nothing can be deployed then, so that there is nothing to prove.
+func TestDeepWhileItHibernates(t *testing.T) {
+	a := healthyAmazon(t)
+	a.deployment(func(d *astrotest.Deployment) { d.Hibernating = true })
+	report := a.diagnose(true)
+	require.Equal(t, "awake", report.First.Name)
+	require.Equal(t, doctor.OK, statuses(report.Routes[0].Checks)["rights"])
+	require.Equal(t, 1, a.astro.Deploys(astrotest.DeploymentID))
 }
 
 // TestDeep sees what --deep leaves.

@@ -7,7 +7,6 @@ import (
 	"strings"
 	"time"
 
-	"github.com/dagbucket/dagbucket/internal/bucket"
 	"github.com/dagbucket/dagbucket/internal/config"
 )
 
@@ -71,7 +70,7 @@ func describe(cfg *config.Config) string {
 	for i, r := range cfg.Routes {
 		names[i] = r.Name
 	}
-	return "valid; " + count(len(names), "route") + ": " + strings.Join(names, ", ")
+	return "valid; " + Count(len(names), "route") + ": " + strings.Join(names, ", ")
 }
 
 // schemes are those of the clouds that the routes need, in a fixed order.
@@ -110,7 +109,3 @@ func (x *examination) credentials(ctx context.Context, scheme string) (Check, bo
 
 // barred reports whether the credentials for a scheme were refused.
 func (x *examination) barred(scheme string) bool { return x.known[scheme].Status == Fault }
-
-func (x *examination) open(ctx context.Context, u bucket.URL) (bucket.Bucket, error) {
-	return x.Buckets.Open(ctx, u)
-}

@@ -165,7 +165,7 @@ func repairOfAstro(err error) string {
 
 func days(left time.Duration) string {
 	if left < 2*day {
-		return count(int(left/time.Hour), "hour")
+		return Count(int(left/time.Hour), "hour")
 	}
-	return count(int(left/day), "day")
+	return Count(int(left/day), "day")
 }

@@ -107,7 +107,8 @@ func (r *Report) conclude() {
 	r.OK = r.First == nil
 }
 
-// Cloud is what a cloud is asked besides its buckets. Its methods end soon after ctx does.
+// Cloud is what a cloud is asked besides its buckets. Its methods end soon after ctx does, and are not called
+// concurrently.
 type Cloud interface {
 	// Credentials checks whether there are any that the cloud accepts, and says whose they are. Its name is "credentials".
 	Credentials(ctx context.Context) Check

@@ -163,6 +163,51 @@ func TestCredentialsAreToBlame(t *testing.T) {
 	require.Equal(t, doctor.OK, found["token"], "it needs no cloud")
 }
 
+// TestTheTokensCloudIsToBlame has a token in a cloud whose credentials are refused, and everything else on disk.
+func TestTheTokensCloudIsToBlame(t *testing.T) {
+	t.Parallel()
+	o := options(t, filled(t))
+	o.Place, o.Route = "", "dev"
+	load := o.Load
+	o.Load = func(ctx context.Context) (*config.Config, error) {
+		cfg, err := load(ctx)
+		cfg.State = bucket.URL{Scheme: "file", Prefix: "srv/none/"}
+		cfg.Routes[1].Sources, cfg.Routes[1].Token = nil, "aws-sm:astro"
+		return cfg, err
+	}
+	o.Clouds["s3"] = fakeCloud{credentials: doctor.Bad("credentials", "log in", "they have expired")}
+	report := doctor.Run(t.Context(), o)
+	require.Equal(t, "credentials", report.First.Name)
+	require.Equal(t, doctor.Skipped, statuses(report.Routes[0].Checks)["token"])
+}
+
+// TestWhatCanBeRead of a source: a folder's marker is no file, and what is archived proves nothing.
+func TestWhatCanBeRead(t *testing.T) {
+	t.Parallel()
+	for says, edit := range map[string]func(*membucket.Bucket){
+		"1 file can be listed, and read":             func(*membucket.Bucket) {},
+		"1 file can be listed; whether they can be ": func(b *membucket.Bucket) { b.Change("dags/a.py", func(o *bucket.Object) { o.Archived = true }) },
+		"it can be listed, and holds no file":        func(b *membucket.Bucket) { _ = b.Delete(t.Context(), "dags/a.py", "") },
+		"1 file can be listed, and read ": func(b *membucket.Bucket) {
+			b.Fault = func(op membucket.Op, _ string, _ bool) error {
+				if op == membucket.Open {
+					return bucket.ErrChanged // somebody overwrites it
+				}
+				return nil
+			}
+		},
+	} {
+		t.Run(says, func(t *testing.T) {
+			t.Parallel()
+			buckets := filled(t)
+			edit(buckets["acme"].(*membucket.Bucket))
+			o := options(t, buckets)
+			o.Route = "prod"
+			require.Contains(t, doctor.Run(t.Context(), o).Routes[0].Checks[0].Says, strings.TrimSpace(says))
+		})
+	}
+}
+
 // careless is a storage that keeps a part of the contract only.
 type careless struct {
 	*membucket.Bucket
@@ -206,7 +251,7 @@ func TestStateMustCompareAndSwap(t *testing.T) {
 	}
 }
 
-// TestClockOfTheStorageCounts has a local clock that is a month late: the token's end is judged by the storage's.
+// TestClockOfTheStorageCounts has a local clock that is a month ahead: the token's end is judged by the storage's.
 func TestClockOfTheStorageCounts(t *testing.T) {
 	t.Parallel()
 	o := options(t, filled(t))
@@ -233,6 +278,7 @@ func TestChooseTakesTheWayThatGetsFurthest(t *testing.T) {
 	}{
 		"one that ends well":         {[]string{"dead", "whole", "half"}, []string{"dead", "whole", "half"}, ways["whole"]},
 		"none does":                  {[]string{"dead", "half"}, []string{"dead", "half"}, ways["half"]},
+		"none does, the best first":  {[]string{"half", "dead"}, []string{"half", "dead"}, ways["half"]},
 		"told of both":               {[]string{"whole", "half"}, []string{"half"}, ways["half"]},
 		"each is told by another":    {[]string{"whole"}, []string{"dead"}, []doctor.Check{good, good, good, bad}},
 		"the same is not said twice": {[]string{"half"}, []string{"dead"}, []doctor.Check{good, bad}},
@@ -266,7 +312,7 @@ func TestSettingsOfAFunction(t *testing.T) {
 	} {
 		t.Run(name, func(t *testing.T) {
 			t.Parallel()
-			found := doctor.Want{Settings: c.here}.CheckSettings(c.there)
+			found := doctor.Want{Settings: c.here}.CheckSettings("dagbucket", c.there)
 			if c.status == "" {
 				require.Empty(t, found)
 				return
@@ -274,6 +320,7 @@ func TestSettingsOfAFunction(t *testing.T) {
 			require.Len(t, found, 1)
 			require.Equal(t, c.status, found[0].Status)
 			require.Contains(t, found[0].Says, c.says)
+			require.True(t, strings.HasPrefix(found[0].Says, "dagbucket: "), "it names the function")
 			require.Contains(t, found[0].Repair, c.do)
 			require.NotContains(t, found[0].Says+found[0].Repair, "SECRET")
 		})

@@ -9,7 +9,6 @@ import (
 	"fmt"
 	"io"
 	"log/slog"
-	"maps"
 	"net/http"
 	"net/http/httptest"
 	"os"
@@ -263,6 +262,14 @@ func requireWell(t *testing.T, report *doctor.Report) {
 	require.Zero(t, report.ExitCode())
 }
 
+// requireRefusal wants a refusal alone to be a warning that names the right.
+func requireRefusal(t *testing.T, report *doctor.Report, right string) {
+	t.Helper()
+	require.NotNil(t, report.First)
+	require.Equal(t, 2, report.ExitCode(), "%s", textOf(report))
+	require.Contains(t, report.First.Repair, right)
+}
+
 func textOf(report *doctor.Report) string {
 	var text bytes.Buffer
 	report.Write(&text, false)
@@ -284,5 +291,5 @@ func statuses(checks []doctor.Check) map[string]doctor.Status {
 			found[c.Name] = c.Status
 		}
 	}
-	return maps.Clone(found)
+	return found
 }

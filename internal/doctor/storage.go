@@ -8,6 +8,7 @@ import (
 	"fmt"
 	"io"
 	"slices"
+	"strings"
 	"time"
 
 	"github.com/dagbucket/dagbucket/internal/bucket"
@@ -35,7 +36,7 @@ func (p *patient) sources(ctx context.Context) []Check {
 
 // source lists a source as a run does, and reads a byte of one object.
 func (p *patient) source(ctx context.Context, s config.Source) Check {
-	b, err := p.open(ctx, s.URL)
+	b, err := p.Buckets.Open(ctx, s.URL)
 	if err != nil {
 		return Bad("source", repairOf(err, "read the source"), "%s", oneLine(err))
 	}
@@ -47,19 +48,19 @@ func (p *patient) source(ctx context.Context, s config.Source) Check {
 	if !p.measured {
 		p.skew, p.measured = listing.Time.Sub(asked.Truncate(time.Second)), true
 	}
-	files := slices.DeleteFunc(listing.Objects, func(o bucket.Object) bool { return o.Key[len(o.Key)-1] == '/' })
+	files := slices.DeleteFunc(listing.Objects, func(o bucket.Object) bool { return strings.HasSuffix(o.Key, "/") })
 	if len(files) == 0 {
 		return Warn("source", "upload the first DAG file to "+s.URL.String()+", or correct the prefix if files should be there",
 			"it can be listed, and holds no file: the first one is waited for, and where DAGs are live runs are held")
 	}
 	at := slices.IndexFunc(files, func(o bucket.Object) bool { return !o.Archived && o.Size > 0 })
 	if at < 0 {
-		return Good("source", "%s can be listed; whether they can be read is not proven: there is none to read", count(len(files), "file"))
+		return Good("source", "%s can be listed; whether they can be read is not proven: there is none to read", Count(len(files), "file"))
 	}
 	if err := readByte(ctx, b, files[at]); err != nil && !errors.Is(err, bucket.ErrChanged) { // changed is overwritten meanwhile: it can be read
 		return Bad("source", repairOf(err, "read the source's files"), "it can be listed, but not read: %s", oneLine(err))
 	}
-	return Good("source", "%s can be listed, and read", count(len(files), "file"))
+	return Good("source", "%s can be listed, and read", Count(len(files), "file"))
 }
 
 func readByte(ctx context.Context, b bucket.Reader, o bucket.Object) error {
@@ -89,7 +90,7 @@ func repairOf(err error, purpose string) string {
 
 // state proves by writing that the state is where a compare-and-swap is one.
 func (p *patient) state(ctx context.Context) Check {
-	b, err := p.open(ctx, p.cfg.State)
+	b, err := p.Buckets.Open(ctx, p.cfg.State)
 	if err != nil {
 		return Bad("state", repairOf(err, "read and write the state"), "%s", oneLine(err))
 	}

@@ -60,7 +60,8 @@ func printChecks(w io.Writer, checks []Check, terminal bool) {
 
 func indented(text, margin string) string { return strings.ReplaceAll(text, "\n", "\n"+margin) }
 
-func count(n int, what string) string {
+// Count is a number of things, such as "1 file" or "2 files".
+func Count(n int, what string) string {
 	if n == 1 {
 		return "1 " + what
 	}

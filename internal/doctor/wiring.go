@@ -10,8 +10,8 @@ import (
 	"github.com/dagbucket/dagbucket/internal/bucket"
 )
 
-// Tail is what a run may need after max_wait: packing, uploading and cleaning up.
-const Tail = 2 * time.Minute
+// tail is what a run may need after max_wait: packing, uploading and cleaning up.
+const tail = 2 * time.Minute
 
 // Choose walks the ways that lead away from a source to their targets, and returns the checks of the one that gets furthest: others may be
 // somebody else's. created and removed are the targets that are told of new files, and of deletions; where none is told of both, it takes a
@@ -46,8 +46,45 @@ func furthest(targets []string, walk func(target string) []Check) []Check {
 	return best
 }
 
+// CheckTold says whether somebody is told of every change below the source: created and removed are as for Choose, who tells is by, and notes say
+// why other ways do not do.
+func (w Want) CheckTold(by, repair string, created, removed, notes []string) Check {
+	const name = "notifications"
+	prefix, why := w.Source.Prefix, ""
+	if len(notes) > 0 {
+		why = " (" + strings.Join(notes, "; ") + ")"
+	}
+	switch {
+	case len(created) == 0 && len(removed) == 0:
+		return Bad(name, repair, "the bucket tells nobody of changes below %q%s: uploads wait for the schedule", prefix, why)
+	case len(created) == 0:
+		return Bad(name, repair, "nobody is told of new files below %q%s: uploads wait for the schedule", prefix, why)
+	case len(removed) == 0:
+		return Bad(name, repair, "nobody is told of deletions below %q%s: they wait for the schedule", prefix, why)
+	}
+	return Good(name, "%s tell of changes below %q", by, prefix)
+}
+
+// CheckTimeout compares the time-out of a function with what a run may need. It returns nothing if all is well.
+func (w Want) CheckTimeout(function string, timeout time.Duration) []Check {
+	least := w.MaxWait + tail
+	if timeout >= least {
+		return nil
+	}
+	return []Check{Warn("function", fmt.Sprintf("set its time-out to at least %d s, or lower max_wait", int(least.Seconds())),
+		"the time-out of %s is %s, and max_wait with two minutes for the deploy is %s", function, timeout, least)}
+}
+
 // CheckSettings compares the environment of a function with the settings that were looked at. It returns nothing if all is well.
-func (w Want) CheckSettings(env map[string]string) []Check {
+func (w Want) CheckSettings(function string, env map[string]string) []Check {
+	checks := w.compareSettings(env)
+	for i := range checks {
+		checks[i].Says = function + ": " + checks[i].Says
+	}
+	return checks
+}
+
+func (w Want) compareSettings(env map[string]string) []Check {
 	wanted, reads := w.Settings["DAGBUCKET_CONFIG"], env["DAGBUCKET_CONFIG"]
 	switch {
 	case reads == "" && wanted == "" && env["DAGBUCKET_SOURCE"] != "":

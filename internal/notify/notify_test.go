@@ -99,7 +99,9 @@ func TestARepeatEndsWithItsContext(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		ctx, cancel := context.WithCancel(t.Context())
 		time.AfterFunc(100*time.Millisecond, cancel)
+		began := time.Now()
 		require.EqualError(t, Patient().Repeat(ctx, func() error { return errors.New("busy") }), "busy")
 		require.EqualError(t, Patient().Repeat(ctx, func() error { return errors.New("still") }), "still")
+		require.Equal(t, 100*time.Millisecond, time.Since(began), "a pause ends with it")
 	})
 }

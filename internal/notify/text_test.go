@@ -107,6 +107,8 @@ func TestHostileWords(t *testing.T) {
 	require.Contains(t, text, "éé/end.py:1: ``` & <http://evil|here>")
 	require.NotContains(t, text, "script", "not an address")
 
+	require.Contains(t, string(Body(n)), "see <!channel> and @all `rm -rf`", "programs get it as it is")
+
 	slack := Slack(n)
 	require.Contains(t, slack, "see &lt;!channel&gt; and @\u200ball 'rm -rf'")
 	require.Contains(t, slack, "/end.py:1: ''' &amp; &lt;http://evil|here&gt;`")
@@ -170,6 +172,10 @@ func FuzzText(f *testing.F) {
 	f.Add("held", "p\nq", "<!channel>", "http://x/ y", "@all &amp; &", "\xff\xfe", "removal", "\x1b[0m", -1, 1<<30)
 	f.Add("drift", strings.Repeat("é", 400), strings.Repeat("\u0301", 400), "javascript:x", strings.Repeat("&", 5000), strings.Repeat("a/", 600), "`", "```", 0, 0)
 	f.Add("", "", "", "", "", "", "", "", 0, 0)
+	long := strings.Repeat("x", 12_000)
+	f.Add("import_errors", "prod", "d", "https://x/"+long, "", "a.py", "", "", 1, 11)
+	f.Add("failed", "prod", "d", "https://x/", long, "a.py", "", "", 0, 0)
+	f.Add("kept", long, long, "", "", long, long, long, 1, 11)
 	f.Fuzz(func(t *testing.T, kind, route, deployment, url, reason, path, why, message string, line, total int) {
 		file := state.NoticeFile{Path: path, Reason: why, Message: message, Line: line, Column: line}
 		n := &state.Notice{ID: kind, Kind: kind, Route: route, Deployment: deployment, URL: url, Reason: reason, Total: total,

@@ -104,11 +104,7 @@ func (x *run) wrote(s *step, newVersion string, err error) error {
 // step tells of the progress; x.mu must be held.
 func (x *run) step(name string) {
 	x.done++
-	x.progress(progressOf(name, x.done, len(x.plan.steps)))
-}
-
-func progressOf(name string, done, total int) deployer.Progress {
-	return deployer.Progress{Step: name, Done: done, Total: total}
+	x.progress(deployer.Progress{Step: name, Done: x.done, Total: len(x.plan.steps)})
 }
 
 func (s *step) condition() bucket.Condition {

@@ -7,7 +7,9 @@ import (
 	"regexp"
 	"strings"
 	"sync"
+	"sync/atomic"
 	"testing"
+	"time"
 
 	"github.com/stretchr/testify/require"
 
@@ -257,6 +259,32 @@ func TestTwoPromotionsAtOnce(t *testing.T) {
 	require.Equal(t, []string{"5 files copied, 0 removed, from dev", "3 files copied, 1 removed, from dev"}, w.told(w.prod))
 }
 
+func TestAnotherOneTakesOver(t *testing.T) {
+	w := prepared(t)
+	w.once("prod", membucket.Copy, "live/dags/t", func() { w.hold(w.prod, "from dev, run other") })
+	_, err := w.try(service.PromoteOptions{})
+	require.ErrorContains(t, err, "another one (from dev, run other) took over")
+	require.Equal(t, "from dev, run other", w.record(w.prod).Hold(state.Promoting).Reason)
+}
+
+// hasty is a clock by which every look at it comes long after the last.
+type hasty struct {
+	deployer.Clock
+	looks *atomic.Int64
+}
+
+func (h hasty) Now() time.Time { return h.Clock.Now().Add(time.Duration(h.looks.Add(1)) * time.Minute) }
+
+// TestALiftedHoldIsNoticed before everything is written.
+func TestALiftedHoldIsNoticed(t *testing.T) {
+	w := prepared(t)
+	w.once("prod", membucket.Copy, "live/dags/t", func() { require.NoError(t, w.prod.Resume(t.Context())) })
+	w.prod.Clock = hasty{w.prod.Clock, new(atomic.Int64)}
+	_, err := w.try(service.PromoteOptions{})
+	require.ErrorContains(t, err, "the hold of prod was lifted")
+	require.Contains(t, w.shown("prod", "live/dags/"), "team4/dag 004.py", "removals come last")
+}
+
 func TestAnotherRoutesPromotionIsInTheWay(t *testing.T) {
 	w := prepared(t)
 	w.hold(w.prod, "from staging, run x")
@@ -279,6 +307,49 @@ func TestChangedOnTheWay(t *testing.T) {
 	require.Empty(t, result.Refused)
 	w.sync(w.prod, deployer.Deployed)
 	require.Equal(t, "changed", w.live("prod")["dags/team0/dag 000.py"])
+}
+
+// TestChangedBeforeItsRemoval: what others write over a file that is gone on dev is not removed unseen.
+func TestChangedBeforeItsRemoval(t *testing.T) {
+	w := prepared(t)
+	w.once("prod", membucket.Delete, "live/dags/team4/", func() { w.put("prod/live/dags/team4/dag 004.py", "by hand") })
+	result, err := w.try(service.PromoteOptions{})
+	require.NoError(t, err)
+	require.Len(t, result.Refused, 1)
+	require.Equal(t, "dags/team4/dag 004.py", result.Refused[0].Path)
+	require.Equal(t, "by hand", w.shown("prod", "live/dags/")["team4/dag 004.py"])
+}
+
+// TestMadeOnTheWay: a file that others make where nothing was is not overwritten unseen.
+func TestMadeOnTheWay(t *testing.T) {
+	w := prepared(t)
+	w.once("prod", membucket.Copy, "live/dags/new.py", func() { w.put("prod/live/dags/new.py", "by hand") })
+	result, err := w.try(service.PromoteOptions{})
+	require.NoError(t, err)
+	require.Len(t, result.Refused, 1)
+	require.Equal(t, "dags/new.py", result.Refused[0].Path)
+	require.Equal(t, "by hand", w.shown("prod", "live/dags/")["new.py"])
+}
+
+// TestOvertakenAtTheBeginning: a run, or a person, that writes the target's record meanwhile is no hindrance.
+func TestOvertakenAtTheBeginning(t *testing.T) {
+	w := prepared(t)
+	w.once("state", membucket.Put, "prod/record.json", func() { require.NoError(t, w.prod.Pause(t.Context(), "freeze")) })
+	require.Len(t, w.promote().Copied, 3)
+	require.Equal(t, []string{w.record(w.prod).Promotion.Manifest}, w.promotedManifests())
+	require.NotNil(t, w.record(w.prod).Hold(state.Paused), "what overtook it stays")
+	require.Nil(t, w.record(w.prod).Hold(state.Promoting))
+}
+
+// promotedManifests are those of prod that no deploy refers to.
+func (w *world) promotedManifests() (names []string) {
+	for _, name := range keys(w.shown("state", "prod/manifests/")) {
+		name = strings.TrimSuffix(name, ".jsonl.gz")
+		if live := w.record(w.prod).Live; live == nil || live.Manifest != name {
+			names = append(names, name)
+		}
+	}
+	return names
 }
 
 // TestARunOfTheTargetIsStopped: one that listed before the promotion began finalizes nothing of it.

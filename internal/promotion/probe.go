@@ -6,6 +6,8 @@ import (
 	"strings"
 
 	"github.com/dagbucket/dagbucket/internal/bucket"
+	"github.com/dagbucket/dagbucket/internal/deployer"
+	"github.com/dagbucket/dagbucket/internal/state"
 )
 
 const (
@@ -19,7 +21,7 @@ const (
 // checkWritable refuses to begin where the target could not be written to. It asks for what cannot be: to replace, and to remove, a version of an
 // object that is not there. The answer to somebody without the right is another one, and nothing changes.
 func (x *run) checkWritable(ctx context.Context) error {
-	x.progress(progressOf("check", 0, 0))
+	x.progress(deployer.Progress{Step: "check"})
 	for i, s := range x.To.Sources {
 		writes, deletes := x.needs(i)
 		key := s.Prefix + probeKey
@@ -79,9 +81,12 @@ func (x *run) findCopiers(ctx context.Context) error {
 			if err := x.Buckets[i].Delete(ctx, key, version); err != nil {
 				return err
 			}
-			x.copiers[i] = cannotCopy{}
 		case errors.Is(err, bucket.ErrChanged):
-			x.copiers[i] = c
+			if isThere(ctx, x.sourceOf(s.line), s.line) {
+				x.copiers[i] = c
+			} else {
+				delete(asked, pair{i, s.line.Source}) // it is the source that changed, which tells nothing of the target's condition
+			}
 		case ctx.Err() != nil:
 			return err
 		}
@@ -89,11 +94,14 @@ func (x *run) findCopiers(ctx context.Context) error {
 	return nil
 }
 
-// cannotCopy is the copier of a storage that cannot be trusted to copy.
-type cannotCopy struct{}
-
-func (cannotCopy) Copy(context.Context, bucket.Reader, string, string, string, bucket.Condition) (string, error) {
-	return "", bucket.ErrCannotCopy
+// isThere reports whether a source still holds what is live.
+func isThere(ctx context.Context, source bucket.Reader, f *state.File) bool {
+	body, err := source.Open(ctx, f.Key, f.Version, 0)
+	if err != nil {
+		return false
+	}
+	_ = body.Close()
+	return true
 }
 
 var errHeedless = errors.New("the storage writes whatever the condition is, so that what others write meanwhile could be lost")

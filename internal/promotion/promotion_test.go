@@ -1,6 +1,8 @@
 package promotion_test
 
 import (
+	"bytes"
+	"compress/gzip"
 	"context"
 	"fmt"
 	"strings"
@@ -8,6 +10,7 @@ import (
 
 	"github.com/stretchr/testify/require"
 
+	"github.com/dagbucket/dagbucket/internal/astro/astrotest"
 	"github.com/dagbucket/dagbucket/internal/bucket"
 	"github.com/dagbucket/dagbucket/internal/deployer"
 	"github.com/dagbucket/dagbucket/internal/service"
@@ -122,6 +125,26 @@ func TestWhatIsLiveIsPromoted(t *testing.T) {
 	}
 }
 
+// TestAnArchivedSource: its bytes are in the live bundle.
+func TestAnArchivedSource(t *testing.T) {
+	w := newWorld(t)
+	w.put("dev/dags/a.py", "a = 1")
+	w.put("dev/dags/b.py", "b = 1")
+	w.sync(w.dev, deployer.Deployed)
+	w.memory["dev"].Change("dags/b.py", func(o *bucket.Object) { o.Archived = true })
+	require.Len(t, w.promote().Copied, 2)
+	require.Equal(t, map[string]string{"a.py": "a = 1", "b.py": "b = 1"}, w.shown("prod", "live/dags/"))
+}
+
+// TestADeployWhoseRunDied is pending in the record, and promoted once it is live.
+func TestADeployWhoseRunDied(t *testing.T) {
+	w := newWorld(t)
+	w.put("dev/dags/a.py", "a = 1")
+	w.sync(w.dev, deployer.Deployed)
+	w.edit(w.dev, func(rec *state.Record) { rec.Pending, rec.Live = rec.Live, nil })
+	require.Len(t, w.promote().Copied, 1)
+}
+
 func TestALostBundleIsTold(t *testing.T) {
 	w := newWorld(t)
 	w.put("dev/dags/a.py", "a = 1")
@@ -160,6 +183,32 @@ func TestBetweenStorages(t *testing.T) {
 	require.Equal(t, "a = 2", w.shown("prod", "live/dags/")["a.py"])
 }
 
+// TestStoredCompressed: a file that is stored compressed is what its author has of it, on both sides.
+func TestStoredCompressed(t *testing.T) {
+	w := newWorld(t)
+	w.foreign()
+	large := strings.Repeat("0123456789abcdef", 1<<20) + "x"
+	w.putCompressed("dev", "dags/a.py", "a = 1")
+	w.putCompressed("dev", "dags/large.bin", large)
+	w.putCompressed("prod", "live/dags/a.py", "a = 1")
+	w.sync(w.dev, deployer.Deployed)
+	result := w.promote()
+	require.Equal(t, []string{"dags/large.bin"}, result.Copied)
+	require.Equal(t, 1, result.Unchanged)
+	require.Equal(t, large, w.shown("prod", "live/dags/")["large.bin"])
+}
+
+func (w *world) putCompressed(name, key, content string) {
+	w.t.Helper()
+	var compressed bytes.Buffer
+	zw := gzip.NewWriter(&compressed)
+	_, err := zw.Write([]byte(content))
+	require.NoError(w.t, err)
+	require.NoError(w.t, zw.Close())
+	w.put(name+"/"+key, compressed.String())
+	w.memory[name].Change(key, func(o *bucket.Object) { o.Gzip = true })
+}
+
 // foreign makes dev's source a bucket that prod's storage knows nothing of.
 func (w *world) foreign() {
 	for i := range w.dev.Sources {
@@ -183,7 +232,7 @@ func TestOtherFilesAreLeftAlone(t *testing.T) {
 	w.remove("dev/dags/a.py")
 	w.put("dev/dags/b.py", "b = 1")
 	w.sync(w.dev, deployer.Deployed)
-	w.promote()
+	require.Len(t, w.promote().Warnings, 1, "it is there already, and left out still")
 	require.Equal(t, []string{".dagbucketignore", "b.py", "note.txt", "own.py"}, keys(w.shown("prod", "live/dags/")))
 }
 
@@ -220,6 +269,8 @@ func TestPathsFindTheirSources(t *testing.T) {
 		want    []string
 		refused string
 	}{
+		"two sources hold it": {`{url: "SCHEME://prod/"}, {url: "SCHEME://ml/x/", mount: ml}`, "prod/ml/train.py ml/x/train.py", nil,
+			"dags/ml/train.py: several sources of prod hold it: remove all but one"},
 		"longest mount":         {`{url: "SCHEME://prod/"}, {url: "SCHEME://ml/x/", mount: ml}`, "", []string{"ml/x/deep/train.py", "ml/x/train.py", "prod/a.py"}, ""},
 		"deeper mount":          {`{url: "SCHEME://ml/deep/", mount: ml/deep}, {url: "SCHEME://prod/"}`, "", []string{"ml/deep/train.py", "prod/a.py", "prod/ml/train.py"}, ""},
 		"where it lies already": {`{url: "SCHEME://prod/"}, {url: "SCHEME://ml/x/", mount: ml}`, "prod/ml/train.py", []string{"ml/x/deep/train.py", "prod/a.py", "prod/ml/train.py"}, ""},
@@ -231,8 +282,8 @@ func TestPathsFindTheirSources(t *testing.T) {
 			w.put("dev/models/train.py", "train")
 			w.put("dev/models/deep/train.py", "deep")
 			w.sync(w.dev, deployer.Deployed)
-			if c.there != "" {
-				w.put(c.there, "train")
+			for _, place := range strings.Fields(c.there) {
+				w.put(place, "train")
 			}
 			if c.refused != "" {
 				require.Equal(t, c.refused, w.refused(service.PromoteOptions{}))
@@ -324,6 +375,19 @@ func TestFromRouteIsNotFit(t *testing.T) {
 			w.sync(w.dev, deployer.Held)
 		}, ": dev is held: "},
 		"being promoted into": {func(w *world) { w.sync(w.dev, deployer.Deployed); w.hold(w.dev, "from other, run x") }, ": dev is held: "},
+		"its last deploy was not seen to run": {func(w *world) {
+			w.sync(w.dev, deployer.Deployed)
+			w.edit(w.dev, func(rec *state.Record) { rec.Live.Confirmed = false })
+			w.astro.Update("dev", func(d *astrotest.Deployment) { d.Status = "UNHEALTHY" })
+		}, ": the Deployment of dev was not seen to run its last deploy yet"},
+		"its manifest is lost": {func(w *world) {
+			w.sync(w.dev, deployer.Deployed)
+			w.remove("state/dev/manifests/" + w.record(w.dev).Live.Manifest + ".jsonl.gz")
+		}, ": the state of dev lost its manifest"},
+		"its manifest is another": {func(w *world) {
+			w.sync(w.dev, deployer.Deployed)
+			require.NoError(w.t, w.dev.Store.PutManifest(w.t.Context(), w.record(w.dev).Live.Manifest, nil))
+		}, ": the state of dev lost its manifest"},
 		"others deployed there": {func(w *world) {
 			w.sync(w.dev, deployer.Deployed)
 			w.astro.DeployFromOutside("dev", "DAG_ONLY", "by hand", nil)
@@ -347,11 +411,41 @@ func TestFromRouteIsNotFit(t *testing.T) {
 }
 
 func (w *world) hold(r *deployer.Route, reason string) {
+	w.edit(r, func(rec *state.Record) {
+		rec.SetHold(state.Hold{Kind: state.Promoting, Reason: reason, At: r.Clock.Now()})
+	})
+}
+
+// edit changes a route's record.
+func (w *world) edit(r *deployer.Route, change func(*state.Record)) {
+	w.t.Helper()
 	rec, version, err := r.Store.ReadRecord(context.Background())
 	require.NoError(w.t, err)
-	rec.SetHold(state.Hold{Kind: state.Promoting, Reason: reason, At: r.Clock.Now()})
+	change(&rec)
 	_, err = r.Store.SwapRecord(context.Background(), rec, version)
 	require.NoError(w.t, err)
+}
+
+// TestASourceThatMoved: what is remembered of a place that the target no longer has says nothing of the new one.
+func TestASourceThatMoved(t *testing.T) {
+	w := newWorld(t)
+	w.put("dev/dags/a.py", "a = 1")
+	w.sync(w.dev, deployer.Deployed)
+	w.promote()
+	w.wire(strings.ReplaceAll(oneSource, "prod/live/dags/", "prod/moved/"))
+	require.Equal(t, []string{"dags/a.py"}, w.promote().Copied)
+	require.Equal(t, map[string]string{"a.py": "a = 1"}, w.shown("prod", "moved/"))
+}
+
+// TestALostMemory: without it, what is there is compared anyway.
+func TestALostMemory(t *testing.T) {
+	w := newWorld(t)
+	w.put("dev/dags/a.py", "a = 1")
+	w.sync(w.dev, deployer.Deployed)
+	w.promote()
+	w.remove("state/prod/manifests/" + w.record(w.prod).Promotion.Manifest + ".jsonl.gz")
+	require.Equal(t, 1, w.promote().Unchanged)
+	require.Equal(t, []string{w.record(w.prod).Promotion.Manifest}, w.promotedManifests(), "it is remembered again, and once")
 }
 
 func TestKeptPathsAreRefused(t *testing.T) {

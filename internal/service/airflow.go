@@ -7,9 +7,7 @@ import (
 	"github.com/dagbucket/dagbucket/internal/deployer"
 )
 
-// Airflow is a client as the pipeline sees it.
-func Airflow(client *astro.Client) deployer.Airflow { return airflowAdapter{client} }
-
+// airflowAdapter is a client as the pipeline sees its Airflow.
 type airflowAdapter struct{ client *astro.Client }
 
 func (a airflowAdapter) ImportErrors(ctx context.Context) ([]deployer.ImportError, error) {

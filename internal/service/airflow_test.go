@@ -25,11 +25,11 @@ func TestImportErrorsInThePipelinesWords(t *testing.T) {
 	c, server := client(t, astrotest.Deployment{})
 	at := time.Date(2026, 1, 2, 3, 4, 5, 0, time.UTC)
 	server.SetImportErrors(astrotest.DeploymentID, []astrotest.ImportError{{File: "a.py", Trace: "x", At: at}})
-	found, err := Airflow(c).ImportErrors(t.Context())
+	found, err := airflowAdapter{c}.ImportErrors(t.Context())
 	require.NoError(t, err)
 	require.Equal(t, []deployer.ImportError{{File: "a.py", Trace: "x", At: at}}, found)
 	server.Inject(astrotest.Fault{Call: astrotest.ListImportErrors, Status: 403})
-	_, err = Airflow(c).ImportErrors(t.Context())
+	_, err = airflowAdapter{c}.ImportErrors(t.Context())
 	require.True(t, deployer.Permanent(err))
 }
 

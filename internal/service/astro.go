@@ -31,7 +31,7 @@ func (a astroAdapter) Deployment(ctx context.Context) (deployer.Deployment, erro
 	return deployer.Deployment{
 		Organization: organization, Name: d.Name, URL: pageOf(d), DesiredVersion: d.DesiredDAGTarballVersion, RunningVersion: d.DAGTarballVersion,
 		Healthy: d.Status == "HEALTHY", Hybrid: d.Type == "HYBRID",
-		Python: pythonOf(d.RuntimeVersion), Ignores: ignoresOf(d.RuntimeVersion, d.IgnoreFileSyntax),
+		Python: Python(d.RuntimeVersion), Ignores: ignoresOf(d.RuntimeVersion, d.IgnoreFileSyntax),
 	}, nil
 }
 

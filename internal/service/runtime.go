@@ -36,8 +36,9 @@ var newestPython = map[runtime]string{
 	{3, 0, true}: "3.12", {3, 1, true}: "3.13", {3, 2, true}: "3.14", {3, 3, true}: "3.14",
 }
 
-// pythonOf is the newest Python that DAGs may run on, so that no syntax is refused that works; "" if it is not known.
-func pythonOf(runtimeVersion string) string {
+// Python is the newest Python that DAGs of an Astro Runtime version may run on: their syntax is checked for it, so that none is refused that works.
+// It is "" if it is not known.
+func Python(runtimeVersion string) string {
 	r, ok := parseRuntime(runtimeVersion)
 	if !ok {
 		return ""

@@ -32,7 +32,7 @@ func TestWhatARuntimeVersionTells(t *testing.T) {
 	} {
 		t.Run(name, func(t *testing.T) {
 			t.Parallel()
-			require.Equal(t, c.python, pythonOf(c.version))
+			require.Equal(t, c.python, Python(c.version))
 			require.Equal(t, c.ignores, ignoresOf(c.version, c.set))
 		})
 	}

@@ -101,7 +101,7 @@ func (s *Service) wire(ctx context.Context, r config.Route) (*deployer.Route, er
 		route.Syntax = s.deps.Syntax
 	}
 	if r.ImportErrors {
-		route.Airflow = Airflow(client)
+		route.Airflow = airflowAdapter{client}
 	}
 	if route.Pages, err = s.pages(ctx, route.Store, r); err != nil {
 		return nil, fmt.Errorf("status %s: %w", r.Status, err)

@@ -22,7 +22,7 @@ type row struct {
 // rowOf is what the server writes; page.js makes the same of writeData's.
 func rowOf(f *state.StatusFile, origins bool) row {
 	fate := fileFate(f)
-	r := row{Path: show(f.Path), Label: fate.Label, Tone: fate.Tone, Since: f.Since, Deploy: show(deployOf(f)), Size: size(f.Size),
+	r := row{Path: show(f.Path), Label: fate.Label, Tone: fate.Tone, Since: f.Since, Deploy: show(deployOf(f)), Size: sizeOf(f),
 		Lines: linesOf(f), Blocks: blocksOf(f)}
 	if _, from, source, rest := split(f, origins); from != "" {
 		r.Lines = append(r.Lines, "from "+from+rest+source)
@@ -72,6 +72,14 @@ func deployOf(f *state.StatusFile) string {
 		return f.DeployID
 	}
 	return "run " + f.Run
+}
+
+// sizeOf is "–" where the size is not known: of what is left out it often is not.
+func sizeOf(f *state.StatusFile) string {
+	if f.State == state.LeftOut && f.Size == 0 {
+		return "–"
+	}
+	return size(f.Size)
 }
 
 func linesOf(f *state.StatusFile) []string {

@@ -237,7 +237,7 @@ func writeControls(w *writer, v *view) {
 	}
 	w.raw("</div>\n</search>\n" + `<p class="muted" id="count" role="status">Showing `)
 	if len(v.First) == v.Total {
-		w.text(plural(v.Total, "file", "files")).raw(".</p>\n<noscript></noscript>\n")
+		w.text(plural(v.Total, "file", "files")).raw(".</p>\n")
 		return
 	}
 	w.raw("the first ").text(number(len(v.First))).raw(" of ").text(number(v.Total)).raw(` files.</p>

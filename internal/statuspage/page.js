@@ -107,7 +107,7 @@
       tell(time, now);
     }
     deploy.firstElementChild.textContent = file.deploy;
-    size.textContent = bytes(file.size);
+    size.textContent = file.size || file.filter !== "leftOut" ? bytes(file.size) : "–";
     return row;
   };
 

@@ -195,6 +195,21 @@ func TestManyFilesWithTroubleDoNotBuryTheRest(t *testing.T) {
 	require.True(t, strings.HasSuffix(attention, "992 more are in the list of files below. "), attention)
 }
 
+func TestWhatIsNotKnownIsADash(t *testing.T) {
+	t.Parallel()
+	html := rendered(t, &state.Status{Written: noon, Files: []state.StatusFile{{Path: "dags/a.py", State: state.Waiting}, {Path: "dags/b.py", State: state.Live, Since: noon}}})
+	require.Equal(t, 2, strings.Count(html, `data-label="Live since"><span class="none">–</span>`), "of the file that never was live, and of the script's pattern")
+	require.Equal(t, 1, strings.Count(html, `data-label="Live since"><time datetime="2026-11-30T12:00:00Z">`))
+	for _, c := range []struct {
+		state string
+		size  int64
+		want  string
+	}{{state.LeftOut, 0, "–"}, {state.LeftOut, 1, "1 B"}, {state.Live, 0, "0 B"}, {state.Waiting, 0, "0 B"}} {
+		html := rendered(t, &state.Status{Files: []state.StatusFile{{Path: "dags/a.py", State: c.state, Size: c.size}}})
+		require.Contains(t, html, `data-label="Size" class="num">`+c.want+"</td>", "%s of %d", c.state, c.size)
+	}
+}
+
 // dataOf is what page.js reads.
 func dataOf(t testing.TB, html string) (data struct {
 	Files   [][]any
@@ -268,6 +283,7 @@ func TestStepsAreInOrderAndFillTheBar(t *testing.T) {
 	bars := barsOf(steps[:3])
 	require.Equal(t, []bar{{"look", 0, 248}, {"deploy", 250, 498}, {"other", 750, 248}}, bars)
 	require.Empty(t, stepsOf(map[string]float64{"list": 0.01}))
+	require.Empty(t, stepsOf(map[string]float64{"list": 0.04, "lease": 0.04}), "the rest of nothing")
 	require.Empty(t, barsOf(nil))
 }
 

@@ -23,6 +23,7 @@ func TestWhatCannotBeSeenIsWrittenOut(t *testing.T) {
 		"joiners in emoji":       {"👩\u200d💻️ ❤\ufe0f", "👩\u200d💻️ ❤\ufe0f"},
 		"joiner and the unseen":  {"é\u200d\u202eé\u200d\u200dé", "é[U+200D][U+202E]é[U+200D][U+200D]é"},
 		"joiner at the ends":     {"\u200dé\u200d", "[U+200D]é[U+200D]"},
+		"variation selectors":    {"a\ufe00b\U000e0100", "a[U+FE00]b[U+E0100]"},
 		"tags":                   {"a\U000e0041\U000e01f0", "a[U+E0041][U+E01F0]"},
 		"not UTF-8":              {"a\xffb\xc3", "a[0xFF]b[0xC3]"},
 		"replacement character":  {"a\ufffdb", "a\ufffdb"},

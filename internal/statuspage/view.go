@@ -296,8 +296,8 @@ func changesOf(r state.Run) []change {
 }
 
 // order is the order of a run's steps, and what each does.
-var order = []struct{ name, kind string }{{"lease", "look"}, {"record", "look"}, {"preflight", "look"}, {"list", "look"}, {"wait", "wait"}, {"plan", "look"},
-	{"fetch", "pack"}, {"check", "pack"}, {"pack", "pack"}, {"create", "deploy"}, {"upload", "deploy"}, {"pending", "deploy"}, {"finalize", "deploy"}, {"prune", "other"}}
+var order = []struct{ name, kind string }{{"lease", "look"}, {"record", "look"}, {"preflight", "look"}, {"list", "look"}, {"wait", "wait"},
+	{"pack", "pack"}, {"create", "deploy"}, {"upload", "deploy"}, {"pending", "deploy"}, {"finalize", "deploy"}, {"prune", "other"}}
 
 // stepsOf returns the steps that took some time, in their order; the rest is one step at the end.
 func stepsOf(took map[string]float64) []step {

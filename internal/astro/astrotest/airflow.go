@@ -1,6 +1,7 @@
 package astrotest
 
 import (
+	"cmp"
 	"net/http"
 	"slices"
 	"strings"
@@ -115,10 +116,7 @@ func (d *deployment) importErrorPage(offset, limit int) object {
 			rows = append(rows, e)
 		}
 	}
-	most := d.airflow.limit
-	if most == 0 {
-		most = 100
-	}
+	most := cmp.Or(d.airflow.limit, 100)
 	total := len(rows)
 	rows = rows[min(offset, total):]
 	rows = slices.CompactFunc(slices.Clone(rows[:min(limit, most, len(rows))]), func(a, b numbered) bool { return a.id == b.id })

@@ -1,6 +1,7 @@
 package gcsbucket_test
 
 import (
+	"encoding/json"
 	"fmt"
 	"net/http"
 	"net/http/httptest"
@@ -94,4 +95,26 @@ func refusal(status int, reason, message string) http.Handler {
 		w.WriteHeader(status)
 		fmt.Fprintf(w, `{"error":{"code":%d,"message":%q,"errors":[{"message":%[2]q,"domain":"global","reason":%q}]}}`, status, message, reason)
 	})
+}
+
+// TestBrowsersAreTold how to take an object, whichever way it was written.
+func TestBrowsersAreTold(t *testing.T) {
+	storage := server(t, "acme")
+	b := open(t, storage)
+	for _, when := range []bucket.Condition{bucket.IfAbsent(), bucket.Always} {
+		_, err := b.Put(t.Context(), "status.html", strings.NewReader("<!doctype html>"), when)
+		require.NoError(t, err)
+		answer := httptest.NewRecorder()
+		storage.ServeHTTP(answer, httptest.NewRequest(http.MethodGet, "/storage/v1/b/acme/o/status.html", nil))
+		var attributes struct{ ContentType, CacheControl string }
+		require.NoError(t, json.Unmarshal(answer.Body.Bytes(), &attributes), answer.Body.String())
+		require.Equal(t, []string{"text/html; charset=utf-8", "no-cache"}, []string{attributes.ContentType, attributes.CacheControl})
+	}
+}
+
+// TestAnotherClientsBucketIsForeign: it may have other credentials, or be of another server.
+func TestAnotherClientsBucketIsForeign(t *testing.T) {
+	storage := server(t, "acme")
+	_, err := open(t, storage).Copy(t.Context(), open(t, storage), "dags/a.py", "1", "dags/b.py", bucket.IfAbsent())
+	require.ErrorIs(t, err, bucket.ErrCannotCopy)
 }

@@ -7,6 +7,7 @@ import (
 	"github.com/stretchr/testify/require"
 
 	"github.com/dagbucket/dagbucket/internal/bucket"
+	"github.com/dagbucket/dagbucket/internal/s3server"
 )
 
 // TestWhatCannotBeCopied: the answers after which a caller reads and writes by itself, and those that end it.
@@ -32,4 +33,11 @@ func TestWhatCannotBeCopied(t *testing.T) {
 			require.NotContains(t, err.Error(), "\n")
 		})
 	}
+}
+
+// TestAnotherClientsBucketIsForeign: it may be of another region, or of another server.
+func TestAnotherClientsBucketIsForeign(t *testing.T) {
+	server := s3server.New("acme")
+	_, err := open(t, server).Copy(t.Context(), open(t, server), "dags/a.py", `"etag"`, "dags/b.py", bucket.IfAbsent())
+	require.ErrorIs(t, err, bucket.ErrCannotCopy)
 }

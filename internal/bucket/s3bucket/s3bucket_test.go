@@ -438,3 +438,18 @@ func TestAWrongChecksumIsAnError(t *testing.T) {
 		})
 	}
 }
+
+// TestBrowsersAreTold how to take an object, whichever way it was written.
+func TestBrowsersAreTold(t *testing.T) {
+	storage := s3server.New("acme")
+	var got []string
+	b := open(t, http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		got = []string{r.Header.Get("Content-Type"), r.Header.Get("Cache-Control")}
+		storage.ServeHTTP(w, r)
+	}))
+	for _, when := range []bucket.Condition{bucket.IfAbsent(), bucket.Always} {
+		_, err := b.Put(t.Context(), "status.html", strings.NewReader("<!doctype html>"), when)
+		require.NoError(t, err)
+		require.Equal(t, []string{"text/html; charset=utf-8", "no-cache"}, got)
+	}
+}

@@ -65,11 +65,7 @@ func environment(w doctor.Want, label string, f *lambda.GetFunctionConfiguration
 		}
 		env = f.Environment.Variables
 	}
-	checks := w.CheckSettings(env)
-	for i := range checks {
-		checks[i].Says = label + ": " + checks[i].Says
-	}
-	return checks
+	return w.CheckSettings(label, env)
 }
 
 // stopped finds the switch that people use to stop a function.
@@ -87,14 +83,10 @@ func (d *Doctor) stopped(ctx context.Context, label, function string, options ..
 
 // sizes tells of limits that runs can meet.
 func sizes(w doctor.Want, label string, f *lambda.GetFunctionConfigurationOutput, visibility time.Duration) []doctor.Check {
-	var checks []doctor.Check
+	timeout := time.Duration(aws.ToInt32(f.Timeout)) * time.Second
+	checks := w.CheckTimeout(label, timeout)
 	warn := func(repair, format string, args ...any) {
 		checks = append(checks, doctor.Warn("function", repair, format, args...))
-	}
-	timeout := time.Duration(aws.ToInt32(f.Timeout)) * time.Second
-	if least := w.MaxWait + doctor.Tail; timeout < least {
-		warn(fmt.Sprintf("set its time-out to at least %d s, or lower max_wait", int(least.Seconds())),
-			"the time-out of %s is %s, and max_wait with two minutes for the deploy is %s", label, timeout, least)
 	}
 	if visibility > 0 && visibility < timeout {
 		warn(fmt.Sprintf("set the queue's visibility time-out to at least %d s", int(timeout.Seconds())),

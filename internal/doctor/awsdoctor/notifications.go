@@ -17,17 +17,17 @@ import (
 
 // ways are the targets that are told of changes below a source, and what was found that is none.
 type ways struct {
-	created, removed []string // ARNs
-	notes            []string // why entries that are there do not do
-	repair           string   // "" is an entry in the bucket's document
-	unsure           *doctor.Check
+	created, removed []string          // ARNs
+	notes            []string          // why entries that are there do not do
+	repair           string            // "" is an entry in the bucket's document
+	unsure           *doctor.Check     // of what could not be looked at
 	sender           map[string]string // by target: the service that tells it
 }
 
 // The services that tell of changes.
 const (
-	fromS3          = "s3.amazonaws.com"
-	fromEventBridge = "events.amazonaws.com"
+	senderS3          = "s3.amazonaws.com"
+	senderEventBridge = "events.amazonaws.com"
 )
 
 const connect = "run the module's connect_bucket_commands (terraform output), or give the bucket's notification document an entry for s3:ObjectCreated:* and " +
@@ -50,8 +50,8 @@ func (d *Doctor) Wiring(ctx context.Context, w doctor.Want) []doctor.Check {
 	if document.EventBridgeConfiguration != nil {
 		d.fromEventBridge(ctx, w.Source, found)
 	}
-	told := found.check(w.Source.Prefix)
-	if told.Status == doctor.Fault || len(found.created) == 0 {
+	told := found.check(w)
+	if told.Status != doctor.OK {
 		return []doctor.Check{told}
 	}
 	return append([]doctor.Check{told}, doctor.Choose(found.created, found.removed, func(target string) []doctor.Check {
@@ -60,28 +60,15 @@ func (d *Doctor) Wiring(ctx context.Context, w doctor.Want) []doctor.Check {
 }
 
 // check says whether somebody is told of everything.
-func (f *ways) check(prefix string) doctor.Check {
-	const name = "notifications"
-	repair := cmp.Or(f.repair, fmt.Sprintf(connect, prefix))
-	because := ""
-	if len(f.notes) > 0 {
-		because = " (" + strings.Join(f.notes, "; ") + ")"
-	}
-	switch {
-	case len(f.created) == 0 && f.unsure != nil:
+func (f *ways) check(w doctor.Want) doctor.Check {
+	if f.unsure != nil && (len(f.created) == 0 || len(f.removed) == 0) {
 		return *f.unsure
-	case len(f.created) == 0 && len(f.removed) == 0:
-		return doctor.Bad(name, repair, "the bucket tells nobody of changes below %q%s: uploads wait for the schedule", prefix, because)
-	case len(f.created) == 0:
-		return doctor.Bad(name, repair, "nobody is told of new files below %q%s: uploads wait for the schedule", prefix, because)
-	case len(f.removed) == 0:
-		return doctor.Bad(name, repair, "nobody is told of deletions below %q%s: they wait for the schedule", prefix, because)
 	}
 	by := "the bucket's notifications"
-	if f.sender[f.created[0]] == fromEventBridge {
-		by = "EventBridge"
+	if len(f.created) > 0 && f.sender[f.created[0]] == senderEventBridge {
+		by = "the rules of EventBridge"
 	}
-	return doctor.Good(name, "%s tell of changes below %q", by, prefix)
+	return w.CheckTold(by, cmp.Or(f.repair, fmt.Sprintf(connect, w.Source.Prefix)), f.created, f.removed, f.notes)
 }
 
 // add notes a target that is told of new files, or of deletions.
@@ -130,7 +117,7 @@ func (f *ways) entry(source string, id, target *string, events []types.Event, fi
 		return
 	}
 	created, removed := coversAll(events, createdEvents), coversAll(events, removedEvents)
-	f.add(aws.ToString(target), fromS3, created, removed)
+	f.add(aws.ToString(target), senderS3, created, removed)
 	if !created || !removed {
 		f.notes = append(f.notes, fmt.Sprintf("%s is for %s", label, joined(events)))
 	}

@@ -60,7 +60,7 @@ func (d *Doctor) attributes(ctx context.Context, name arn.ARN) (map[string]strin
 // checkQueue checks who may send there.
 func checkQueue(w doctor.Want, name arn.ARN, sender string, attributes map[string]string) doctor.Check {
 	source := "arn:" + name.Partition + ":s3:::" + w.Source.Bucket
-	if sender == fromEventBridge {
+	if sender == senderEventBridge {
 		source = "" // the rule's, which the policy may name in many ways
 	}
 	if !maySend(attributes["Policy"], sender, source) {
@@ -86,15 +86,15 @@ func checkQueue(w doctor.Want, name arn.ARN, sender string, attributes map[strin
 func (d *Doctor) deadLetters(ctx context.Context, policy string) []doctor.Check {
 	const name = "dead letters"
 	var redrive struct {
-		Target string `json:"deadLetterTargetArn"`
-		Max    any    `json:"maxReceiveCount"` // a number, or one in quotes
+		Target string      `json:"deadLetterTargetArn"`
+		Max    json.Number `json:"maxReceiveCount"` // or one in quotes
 	}
 	_ = json.Unmarshal([]byte(policy), &redrive)
 	target, err := arn.Parse(redrive.Target)
 	if err != nil {
 		return []doctor.Check{doctor.Warn(name, "give the queue a dead-letter queue, with a maxReceiveCount of 10", "the queue has none: what cannot be understood comes again for days")}
 	}
-	if most, _ := strconv.Atoi(fmt.Sprint(redrive.Max)); most < fewReceives {
+	if most, _ := redrive.Max.Int64(); most < fewReceives {
 		return []doctor.Check{doctor.Warn(name, "set the queue's maxReceiveCount to 10",
 			"a message becomes one after %d receives: an hour without Astro makes dead letters of good events", most)}
 	}
@@ -105,18 +105,11 @@ func (d *Doctor) deadLetters(ctx context.Context, policy string) []doctor.Check 
 	if err != nil {
 		return []doctor.Check{cannotLook(name, "sqs:GetQueueUrl and sqs:GetQueueAttributes", err)}
 	}
-	if waiting := attributes["ApproximateNumberOfMessages"]; waiting != "" && waiting != "0" {
+	if waiting, _ := strconv.Atoi(attributes["ApproximateNumberOfMessages"]); waiting > 0 {
 		return []doctor.Check{doctor.Warn(name, "look at one of them and repair its cause; then move them back: aws sqs start-message-move-task --source-arn "+target.String(),
-			"about %s in %s wait for somebody to look", plural(waiting, "message"), target.Resource)}
+			"about %s in %s wait for somebody to look", doctor.Count(waiting, "message"), target.Resource)}
 	}
 	return []doctor.Check{doctor.Good(name, "%s is empty", target.Resource)}
-}
-
-func plural(n, what string) string {
-	if n == "1" {
-		return "1 " + what
-	}
-	return n + " " + what + "s"
 }
 
 // mapping checks what hands the queue's messages to the function, and then the function.

@@ -83,8 +83,6 @@ type functionList struct {
 
 // functionAt returns the function at an address, or nil.
 func (d *Doctor) functionAt(ctx context.Context, project, endpoint string) (*functionspb.Function, error) {
-	d.mu.Lock()
-	defer d.mu.Unlock()
 	list, known := d.known[project]
 	if !known {
 		list = d.list(ctx, project)
@@ -127,14 +125,7 @@ func checkFunction(w doctor.Want, f *functionspb.Function, timeout time.Duration
 			"%s is not active, but %s%s", label, f.State, says)}
 	}
 	env := f.GetServiceConfig().GetEnvironmentVariables()
-	checks := w.CheckSettings(env)
-	for i := range checks {
-		checks[i].Says = label + ": " + checks[i].Says
-	}
-	if least := w.MaxWait + doctor.Tail; timeout < least {
-		checks = append(checks, doctor.Warn(name, fmt.Sprintf("set its time-out to at least %d s, or lower max_wait", int(least.Seconds())),
-			"the time-out of %s is %s, and max_wait with two minutes for the deploy is %s", label, timeout, least))
-	}
+	checks := append(w.CheckSettings(label, env), w.CheckTimeout(label, timeout)...)
 	if told, want := env["CLOUD_RUN_TIMEOUT_SECONDS"], fmt.Sprint(int(timeout.Seconds())); told != want {
 		checks = append(checks, doctor.Warn(name, "set its variable CLOUD_RUN_TIMEOUT_SECONDS to "+want,
 			"%s does not know its time-out: CLOUD_RUN_TIMEOUT_SECONDS is %s, and it has %s s", label, cmp.Or(told, "(not set)"), want))

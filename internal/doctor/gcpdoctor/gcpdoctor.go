@@ -47,7 +47,6 @@ type Doctor struct {
 	subscriptions *pubsub.SubscriptionAdminClient
 	functions     *functions.FunctionClient
 
-	mu    sync.Mutex
 	known map[string]functionList // by project
 }
 
@@ -107,36 +106,13 @@ func (d *Doctor) connect(ctx context.Context) error {
 	return d.err
 }
 
-// codeOf is Google's word for a refusal; codes.OK if it is none.
-func codeOf(err error) codes.Code {
-	var answer *googleapi.Error
-	if errors.As(err, &answer) {
-		switch answer.Code {
-		case 401:
-			return codes.Unauthenticated
-		case 403:
-			return codes.PermissionDenied
-		case 404:
-			return codes.NotFound
-		}
-	}
-	if s, ok := status.FromError(err); ok {
-		return s.Code()
-	}
-	var wrapped interface{ GRPCStatus() *status.Status }
-	if errors.As(err, &wrapped) {
-		return wrapped.GRPCStatus().Code()
-	}
-	return codes.OK
-}
-
 // cannotLook is the check of what could not be looked at: that says nothing of what is there.
 func cannotLook(name, right string, err error) doctor.Check {
 	text := reason(err)
 	switch {
 	case strings.Contains(text, "has not been used in project") || strings.Contains(text, "is disabled"):
 		return doctor.Warn(name, "enable that API in the project, or run doctor with GOOGLE_CLOUD_QUOTA_PROJECT set to a project that has it", "doctor may not look: %s", text)
-	case codeOf(err) == codes.PermissionDenied:
+	case status.Code(err) == codes.PermissionDenied: // also of a 403
 		return doctor.Warn(name, "allow "+right+" to these credentials to have it checked", "doctor may not look (%s)", right)
 	}
 	return doctor.Warn(name, "run doctor again", "it cannot be looked at (%s): %s", right, text)

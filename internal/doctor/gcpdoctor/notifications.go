@@ -11,8 +11,10 @@ import (
 	"cloud.google.com/go/storage"
 	"google.golang.org/api/iterator"
 	"google.golang.org/grpc/codes"
+	"google.golang.org/grpc/status"
 
 	"github.com/dagbucket/dagbucket/internal/doctor"
+	"github.com/dagbucket/dagbucket/internal/googleauth"
 )
 
 const connect = "run the module's connect_commands (terraform output), or: gcloud storage buckets notifications create gs://%s --topic=TOPIC --payload-format=json " +
@@ -25,15 +27,15 @@ func (d *Doctor) Wiring(ctx context.Context, w doctor.Want) []doctor.Check {
 		return []doctor.Check{doctor.Skip(name, "the storage is a stand-in (STORAGE_EMULATOR_HOST): there is nothing beside it to look at")}
 	}
 	if err := d.connect(ctx); err != nil {
-		return []doctor.Check{doctor.Warn(name, "run gcloud auth application-default login", "it cannot be looked at: %s", doctor.Line(err.Error()))}
+		return []doctor.Check{doctor.Warn(name, googleauth.LogIn, "it cannot be looked at: %s", doctor.Line(err.Error()))}
 	}
 	found, err := d.storage.Bucket(w.Source.Bucket).Notifications(ctx)
 	if err != nil {
 		return []doctor.Check{cannotLook(name, "storage.buckets.get on gs://"+w.Source.Bucket, err)}
 	}
 	created, removed, notes := topicsOf(found, w.Source.Prefix, d.deletion(ctx, w.Source.Bucket))
-	told := checkTold(w, created, removed, notes)
-	if told.Status == doctor.Fault {
+	told := w.CheckTold("the bucket's notifications", fmt.Sprintf(connect, w.Source.Bucket, w.Source.Prefix), created, removed, notes)
+	if told.Status != doctor.OK {
 		return []doctor.Check{told}
 	}
 	return append([]doctor.Check{told}, doctor.Choose(created, removed, func(topic string) []doctor.Check { return d.topic(ctx, w, topic) })...)
@@ -72,25 +74,6 @@ func topicsOf(found map[string]*storage.Notification, prefix, deletion string) (
 	return created, removed, notes
 }
 
-func checkTold(w doctor.Want, created, removed, notes []string) doctor.Check {
-	const name = "notifications"
-	repair := fmt.Sprintf(connect, w.Source.Bucket, w.Source.Prefix)
-	because := ""
-	if len(notes) > 0 {
-		because = " (" + strings.Join(notes, "; ") + ")"
-	}
-	switch prefix := w.Source.Prefix; {
-	case len(created) == 0 && len(removed) == 0:
-		return doctor.Bad(name, repair, "the bucket tells nobody of changes below %q%s: uploads wait for the schedule", prefix, because)
-	case len(created) == 0:
-		return doctor.Bad(name, repair, "nobody is told of new files below %q%s: uploads wait for the schedule", prefix, because)
-	case len(removed) == 0:
-		return doctor.Bad(name, repair, "nobody is told of deletions below %q%s: they wait for the schedule", prefix, because)
-	default:
-		return doctor.Good(name, "the bucket's notifications tell of changes below %q", prefix)
-	}
-}
-
 // topic checks what takes a topic's messages to a function.
 func (d *Doctor) topic(ctx context.Context, w doctor.Want, topic string) []doctor.Check {
 	const name = "subscription"
@@ -101,7 +84,7 @@ func (d *Doctor) topic(ctx context.Context, w doctor.Want, topic string) []docto
 		switch {
 		case err == iterator.Done:
 			return d.subscription(ctx, w, topic, names)
-		case codeOf(err) == codes.NotFound:
+		case status.Code(err) == codes.NotFound:
 			return []doctor.Check{doctor.Bad(name, "apply Terraform again, or make the topic "+topic, "the notifications go to %s, which does not exist", topic)}
 		case err != nil:
 			return []doctor.Check{cannotLook(name, "pubsub.topics.get on "+topic, err)}
@@ -118,7 +101,7 @@ func (d *Doctor) subscription(ctx context.Context, w doctor.Want, topic string, 
 	return doctor.Choose(names, names, func(name string) []doctor.Check {
 		s, err := d.subscriptions.GetSubscription(ctx, &pubsubpb.GetSubscriptionRequest{Subscription: name})
 		switch {
-		case codeOf(err) == codes.NotFound:
+		case status.Code(err) == codes.NotFound:
 			return []doctor.Check{doctor.Bad("subscription", pushRepair(topic), "the subscription %s does not exist", name)}
 		case err != nil:
 			return []doctor.Check{cannotLook("subscription", "pubsub.subscriptions.get on "+name, err)}

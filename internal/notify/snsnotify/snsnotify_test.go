@@ -174,7 +174,9 @@ func TestErrors(t *testing.T) {
 		require.Len(t, sns.published, 1)
 	}
 	topics, _ := newTopics(t)
-	require.ErrorContains(t, topics("dags")(t.Context(), notifytest.Notices()[state.NoticeHeld]), "dags is not the ARN of a topic")
+	err := topics("dags")(t.Context(), notifytest.Notices()[state.NoticeHeld])
+	require.ErrorContains(t, err, "dags is not the ARN of a topic")
+	require.True(t, isPermanent(err))
 }
 
 func isPermanent(err error) bool {

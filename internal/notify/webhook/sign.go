@@ -12,8 +12,8 @@ import (
 // keyPrefix is how Standard Webhooks writes a key: behind it the key is base64.
 const keyPrefix = "whsec_"
 
-// Key is the key that a secret stands for: what follows whsec_, decoded, or else the text itself. Its error does not show it.
-func Key(secret string) ([]byte, error) {
+// keyOf is the key that a secret stands for: what follows whsec_, decoded, or else the text itself. Its error does not show it.
+func keyOf(secret string) ([]byte, error) {
 	coded, standard := strings.CutPrefix(strings.TrimSpace(secret), keyPrefix)
 	if !standard {
 		return []byte(secret), nil
@@ -25,9 +25,9 @@ func Key(secret string) ([]byte, error) {
 	return key, nil
 }
 
-// Sign is the signature of a body under its ID and the time of sending in Unix seconds. The ID is signed as well, so that who has seen a
+// sign is the signature of a body under its ID and the time of sending in Unix seconds. The ID is signed as well, so that who has seen a
 // notice cannot bring it as another.
-func Sign(key []byte, id, sent string, content []byte) string {
+func sign(key []byte, id, sent string, content []byte) string {
 	mac := hmac.New(sha256.New, key)
 	mac.Write([]byte(id + "." + sent + "."))
 	mac.Write(content)

@@ -109,7 +109,7 @@ func (h *hook) key(ctx context.Context) ([]byte, error) {
 	if err != nil {
 		return nil, fmt.Errorf("the key of its signature: %w", err)
 	}
-	return Key(secret)
+	return keyOf(secret)
 }
 
 func (h *hook) post(ctx context.Context, address string, key []byte, id string, content []byte) error {
@@ -123,7 +123,7 @@ func (h *hook) post(ctx context.Context, address string, key []byte, id string, 
 	r.Header.Set("Webhook-Id", id)
 	r.Header.Set("Webhook-Timestamp", sent)
 	if key != nil {
-		r.Header.Set("Webhook-Signature", Sign(key, id, sent, content))
+		r.Header.Set("Webhook-Signature", sign(key, id, sent, content))
 	}
 	answer, err := h.client.Do(r)
 	if err != nil {

@@ -177,17 +177,19 @@ func TestSignatures(t *testing.T) {
 			require.Equal(t, r.requests()[0].header.Get("Webhook-Id"), r.requests()[1].header.Get("Webhook-Id"))
 		})
 	}
-	_, err := Key("whsec_SECRET!")
+	_, err := keyOf("whsec_SECRET!")
 	require.ErrorContains(t, err, "is not base64: store the whole key")
 	require.NotContains(t, err.Error(), "SECRET")
+	_, err = keyOf("whsec_")
+	require.ErrorContains(t, err, "is not base64: store the whole key", "nobody signs with an empty key")
 }
 
 // TestTheSpecificationsExample is the one of standardwebhooks.com.
 func TestTheSpecificationsExample(t *testing.T) {
-	key, err := Key("whsec_MfKQ9r8GKYqrTwjUPD8ILPZIo2LaLaSw")
+	key, err := keyOf("whsec_MfKQ9r8GKYqrTwjUPD8ILPZIo2LaLaSw")
 	require.NoError(t, err)
 	require.Equal(t, "v1,g0hM9SsE+OTPJTGt/tmIKtSyZlE3uFJELVlNIOLJ1OE=",
-		Sign(key, "msg_p5jXN8AQM9LWM0D4loKWxJek", "1614265330", []byte(`{"test": 2432232314}`)))
+		sign(key, "msg_p5jXN8AQM9LWM0D4loKWxJek", "1614265330", []byte(`{"test": 2432232314}`)))
 }
 
 // TestAnswers: what each answer means, and that none of them shows the address.
@@ -213,6 +215,7 @@ func TestAnswers(t *testing.T) {
 			status(200)}, "", false, 2, []time.Duration{4 * time.Second}},
 		"busy for long": {[]http.HandlerFunc{status(429, "Retry-After", "3600")}, "HTTP 429 Too Many Requests (a repeat makes sense in 1h0m0s, too late", false, 1, nil},
 		"nonsense":      {[]http.HandlerFunc{status(429, "Retry-After", "soon"), status(408), status(200)}, "", false, 3, []time.Duration{0, 0}},
+		"too early":     {[]http.HandlerFunc{status(425), status(200)}, "", false, 2, []time.Duration{0}},
 		"broken once":   {[]http.HandlerFunc{func(http.ResponseWriter, *http.Request) { panic(http.ErrAbortHandler) }, status(202)}, "", false, 2, []time.Duration{0}},
 		"garbage":       {[]http.HandlerFunc{hijack("SSH-2.0-OpenSSH_9.9\r\n")}, "could not be reached: no answer that is one of HTTP (tried 3 times)", false, 3, []time.Duration{0, 0}},
 		"half an answer": {[]http.HandlerFunc{hijack("HTTP/1.1 200 OK\r\nContent-Length: 0\r\n")}, "could not be reached: the connection broke (tried 3 times)", false, 3,

@@ -41,7 +41,7 @@ func TestMain(m *testing.M) {
 	os.Exit(code)
 }
 
-// withChromium runs the tests with a browser, or without if there is none.
+// withChromium runs the tests with a browser, or without if there is none: opening a tab then says what to install.
 func withChromium(run func() int) (code int, err error) {
 	binary := findChromium()
 	if binary == "" {

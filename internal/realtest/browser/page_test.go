@@ -60,6 +60,7 @@ func TestALeftOutFile(t *testing.T) {
 	require.Contains(t, rows[0], "syntax, line 3:9: unterminated string literal (detected at line 3)")
 	require.Contains(t, rows[0], "from exports/train.py in s3://ml-team/exports/")
 	require.NotContains(t, rows[0], "print(")
+	require.Equal(t, []string{"8.1 kB", "–"}, x.texts("#rows td:last-child"), "a size that is not known is not 0")
 	x.run(chromedp.Click(chromedp.CSS("#rows summary")))
 	require.Contains(t, x.text("#rows tr"), "print(\"hello)")
 }

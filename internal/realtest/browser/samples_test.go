@@ -65,7 +65,7 @@ func attention() *state.Status {
 	s.Files = append(s.Files,
 		state.StatusFile{Path: "dags/ml/train.py", Source: "s3://ml-team/exports/", Key: "exports/train.py", Size: 8123, State: state.LeftOut, Reason: "syntax",
 			Message: "unterminated string literal (detected at line 3)", Line: 3, Column: 9, Excerpt: "print(\"hello)\n      ^"},
-		state.StatusFile{Path: "dags/notes.pyc", Source: "s3://acme-dags/dags/", Key: "dags/notes.pyc", Size: 12, State: state.LeftOut, Reason: "excluded", Message: "Python bytecode"},
+		state.StatusFile{Path: "dags/notes.pyc", Source: "s3://acme-dags/dags/", Key: "dags/notes.pyc", State: state.LeftOut, Reason: "excluded", Message: "Python bytecode"},
 		state.StatusFile{Path: "dags/new_report.py", Source: "s3://acme-dags/dags/", Key: "dags/new_report.py", Size: 1300, State: state.Waiting, Modified: before(time.Minute)},
 	)
 	s.Counts = state.StatusCounts{Live: 5, Kept: 1, LeftOut: 2, Waiting: 1, Warnings: 1, Errors: 1}

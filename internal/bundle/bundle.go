@@ -2,6 +2,9 @@
 //
 // The same paths, contents and times give the same bytes, however the content arrives: regular files only, in
 // ascending order of path, mode 0644, owner 0, times cut to the second, a gzip header without time or name.
+//
+// A bundle is one ordinary gzip stream, but its compressor forgets everything at the end of each chunk, which is a run of files. So chunks are
+// compressed side by side, and an unchanged one is copied from an earlier bundle as it is.
 package bundle
 
 import (
@@ -13,13 +16,7 @@ import (
 	"hash"
 	"io"
 	"time"
-
-	"github.com/klauspost/compress/flate"
-	"github.com/klauspost/compress/gzip"
 )
-
-// Level is the gzip level of every bundle. It is part of what makes a bundle reproducible.
-const Level = gzip.DefaultCompression
 
 // Entry is one file of a bundle.
 type Entry struct {
@@ -30,30 +27,30 @@ type Entry struct {
 
 // Writer writes one bundle. It is not safe for concurrent use.
 type Writer struct {
-	gz     *gzip.Writer
+	packed *compressor
 	tar    *tar.Writer
 	last   string
 	digest hash.Hash
 	buffer []byte
 }
 
-// NewWriter returns a Writer that streams the bundle to w; it holds no more than the compressor's window.
-func NewWriter(w io.Writer) *Writer {
-	gz, err := gzip.NewWriterLevel(w, Level)
-	if err != nil {
-		panic(err) // Level is a constant
-	}
-	gz.ModTime = time.Unix(0, 0) // "no time"; the library writes a zero time.Time as some date
-	return &Writer{gz: gz, tar: tar.NewWriter(gz), digest: sha256.New(), buffer: make([]byte, 64<<10)}
+// NewWriter returns a Writer that streams the bundle to w. It compresses on up to 4 processors, and holds about 4 MB for each.
+func NewWriter(w io.Writer) *Writer { return newWriter(w, Level) }
+
+func newWriter(w io.Writer, level int) *Writer {
+	packed := newCompressor(w, level)
+	return &Writer{packed: packed, tar: tar.NewWriter(packed), digest: sha256.New(), buffer: make([]byte, 64<<10)}
 }
 
 // Add appends a file and returns the SHA-256 of its content in hexadecimal. Paths must ascend; content that is longer
 // or shorter than e.Size is an error, and the bundle is void then.
 func (w *Writer) Add(e Entry, content io.Reader) (sum string, err error) {
-	if e.Path <= w.last {
-		return "", fmt.Errorf("bundle: %q does not come after %q", e.Path, w.last)
+	if err := w.advance(e.Path); err != nil {
+		return "", err
 	}
-	w.last = e.Path
+	if w.AtChunk() {
+		w.packed.begin(e.Path)
+	}
 	err = w.tar.WriteHeader(&tar.Header{
 		Typeflag: tar.TypeReg, Name: e.Path, Size: e.Size, Mode: 0o644, ModTime: e.Modified.UTC().Truncate(time.Second),
 	})
@@ -68,9 +65,49 @@ func (w *Writer) Add(e Entry, content io.Reader) (sum string, err error) {
 	if err != nil || n != e.Size {
 		return "", fmt.Errorf("bundle: %q: its content is not the %d bytes that were announced", e.Path, e.Size)
 	}
+	if err := w.tar.Flush(); err != nil { // the padding belongs to its chunk
+		return "", err
+	}
 	sum = hex.EncodeToString(sha.Sum(nil))
 	addToDigest(w.digest, e.Path, sum)
+	if ends(w.packed.size, e.Path) {
+		return sum, w.packed.endChunk()
+	}
 	return sum, nil
+}
+
+func (w *Writer) advance(path string) error {
+	if path <= w.last {
+		return fmt.Errorf("bundle: %q does not come after %q", path, w.last)
+	}
+	w.last = path
+	return nil
+}
+
+// AtChunk reports whether the next file begins a chunk.
+func (w *Writer) AtChunk() bool { return w.packed.size == 0 }
+
+// Copy appends a chunk of another bundle as it is, which takes no compressing. packed gives its bytes; with others than those of its sum it is
+// ErrSum, and this bundle is void. files yields the path of each of its files, and the SHA-256 of the content. It must not be called within a
+// chunk, and only for a chunk that Add would make of the same files: see AtChunk and Chunk.Ends.
+func (w *Writer) Copy(c Chunk, packed io.Reader, files func(yield func(path, sum string) bool)) error {
+	if !w.AtChunk() {
+		return errors.New("bundle: a chunk is copied into another")
+	}
+	first := ""
+	for path, sum := range files {
+		if err := w.advance(path); err != nil {
+			return err
+		}
+		if first == "" {
+			first = path
+		}
+		addToDigest(w.digest, path, sum)
+	}
+	if err := w.packed.copy(Placed{first, c}, packed, w.buffer); err != nil {
+		return fmt.Errorf("bundle: copying from %q on: %w", first, err)
+	}
+	return nil
 }
 
 // onlyReader hides WriteTo, which would bypass the shared buffer.
@@ -78,14 +115,20 @@ type onlyReader struct{ io.Reader }
 
 // Close ends the bundle. It does not close the underlying writer.
 func (w *Writer) Close() error {
+	if err := w.packed.endChunk(); err != nil {
+		return fmt.Errorf("bundle: %w", err)
+	}
 	if err := w.tar.Close(); err != nil {
 		return fmt.Errorf("bundle: %w", err)
 	}
-	if err := w.gz.Close(); err != nil {
+	if err := w.packed.close(); err != nil {
 		return fmt.Errorf("bundle: %w", err)
 	}
 	return nil
 }
+
+// Chunks are those of a bundle that was closed, in order.
+func (w *Writer) Chunks() []Placed { return w.packed.chunks }
 
 // Digest identifies the contents of the files added so far: see Digest, the function.
 func (w *Writer) Digest() string { return hex.EncodeToString(w.digest.Sum(nil)) }
@@ -102,76 +145,4 @@ func Digest(files func(yield func(path, sum string) bool)) string {
 
 func addToDigest(h hash.Hash, path, sum string) {
 	_, _ = io.WriteString(h, sum+"  "+path+"\n")
-}
-
-var errNotRegular = errors.New("is not a regular file")
-
-// A file that is sparse by these extended headers can be far larger than its archive.
-const (
-	sparseMap   = "GNU.sparse.map"
-	sparseMajor = "GNU.sparse.major"
-)
-
-// Reader reads a bundle back, member by member in order of path.
-type Reader struct {
-	gz  *gzip.Reader
-	tar *tar.Reader
-}
-
-// NewReader begins to read a bundle.
-func NewReader(r io.Reader) (*Reader, error) {
-	gz, err := gzip.NewReader(r)
-	if err != nil {
-		return nil, fmt.Errorf("bundle: %w", err)
-	}
-	return &Reader{gz: gz, tar: tar.NewReader(gz)}, nil
-}
-
-// Next moves on to the next member; io.EOF after the last. What was not read of the one before is skipped.
-func (r *Reader) Next() (Entry, error) {
-	h, err := r.tar.Next()
-	if err == io.EOF {
-		if _, err := io.Copy(io.Discard, r.gz); err != nil { // only the end of the gzip stream checks its sum
-			return Entry{}, fmt.Errorf("bundle: %w", err)
-		}
-		return Entry{}, io.EOF
-	}
-	if err != nil {
-		return Entry{}, fmt.Errorf("bundle: %w", err)
-	}
-	if h.Typeflag != tar.TypeReg || h.PAXRecords[sparseMap] != "" || h.PAXRecords[sparseMajor] != "" {
-		return Entry{}, fmt.Errorf("bundle: %q %w", h.Name, errNotRegular)
-	}
-	return Entry{Path: h.Name, Size: h.Size, Modified: h.ModTime.UTC()}, nil
-}
-
-// Seek moves on to the member called path, which must lie ahead; io.ErrUnexpectedEOF if there is none.
-func (r *Reader) Seek(path string) (Entry, error) {
-	for {
-		e, err := r.Next()
-		if err == io.EOF || err == nil && e.Path > path {
-			return Entry{}, fmt.Errorf("bundle: it does not hold %q: %w", path, io.ErrUnexpectedEOF)
-		}
-		if err != nil || e.Path == path {
-			return e, err
-		}
-	}
-}
-
-// Read reads the current member.
-func (r *Reader) Read(p []byte) (int, error) { return r.tar.Read(p) }
-
-// Damaged reports whether err says that the archive itself is not what was written: cut short, or changed.
-func Damaged(err error) bool {
-	var corrupt flate.CorruptInputError
-	var internal flate.InternalError // some corrupt input is told as this
-	if errors.As(err, &corrupt) || errors.As(err, &internal) {
-		return true
-	}
-	for _, sign := range []error{gzip.ErrHeader, gzip.ErrChecksum, tar.ErrHeader, tar.ErrFieldTooLong, errNotRegular, io.ErrUnexpectedEOF, io.EOF} {
-		if errors.Is(err, sign) {
-			return true
-		}
-	}
-	return false
 }

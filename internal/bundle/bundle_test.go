@@ -69,7 +69,7 @@ func TestSameFilesSameBytes(t *testing.T) {
 func TestArchiveIsPinned(t *testing.T) {
 	archive, _ := write(t, map[string]string{"dags/a.py": "a = 1\n", "dags/b/c.sql": strings.Repeat("select 1;\n", 1000)}, plain)
 	sum := sha256.Sum256(archive)
-	require.Equal(t, "2e246da162509ad53296781bbf6d8dbe610d4f8822ba87dac135bb0622be8d06", hex.EncodeToString(sum[:]))
+	require.Equal(t, "c971568982133217da632f6666be039ff29fbc68f2a198df510ff3903424de78", hex.EncodeToString(sum[:]))
 }
 
 func TestHeadersSayNothingOfTheMachine(t *testing.T) {

@@ -327,7 +327,7 @@ func (x *run) refuseUnchecked(it *item, v *verdict) fate {
 
 // warn ships a file with a note.
 func (x *run) warn(it *item, n Note) {
-	noteLine(&it.line, n)
+	noteLine(it.edit(), n)
 	x.plan.warnings = append(x.plan.warnings, n)
 }
 
@@ -362,9 +362,9 @@ func (x *run) turnDown(it *item, n Note) fate {
 		return leaveOut
 	}
 	p.kept = append(p.kept, n)
-	it.object, it.line = nil, *it.live
-	it.line.State = state.Kept
-	noteLine(&it.line, n)
+	it.object, it.line = nil, it.live
+	it.edit().State = state.Kept
+	noteLine(it.line, n)
 	p.bytes += it.line.Size
 	return keep
 }

@@ -43,6 +43,7 @@ type Route struct {
 	Pages    Pages         // optional: shows people how the route is doing
 	Notifier Notifier      // optional: tells people of changes
 	Airflow  Airflow       // optional: is asked for import errors once a deploy is live
+	Memory   Memory        // optional: what the runs of a process may hold together; nil bounds nothing
 	Follow   time.Duration // how long a run that deployed waits for Astro to run it; 0: a later run finds out
 	Wanted   func() bool   // optional: reports whether somebody in this process waits for the next run
 
@@ -68,6 +69,14 @@ type Checker interface {
 	// Check returns the errors of a source for a Python version such as "3.12", or "" if that is unknown; none if it is valid. An error for
 	// which pysyntax.IsUnchecked holds means that there is no verdict.
 	Check(ctx context.Context, source []byte, python string) ([]pysyntax.Diagnostic, error)
+}
+
+// Memory bounds what runs hold at once. It is used concurrently. *semaphore.Weighted of golang.org/x/sync is one.
+type Memory interface {
+	// Acquire waits until n bytes are free, or until ctx ends and returns its error. More than there will ever be is for it to clamp.
+	Acquire(ctx context.Context, n int64) error
+	// Release gives back what was acquired.
+	Release(n int64)
 }
 
 // Pages stores what people read of a route. A run that cannot write it goes on.

@@ -106,7 +106,7 @@ func (x *run) askAirflow(ctx context.Context, rec *state.Record) {
 }
 
 // pathOf is the live file that Airflow means: it names them by their place on its own disk. "" is none of ours.
-func (x *run) pathOf(file string, live map[string]state.File) string {
+func (x *run) pathOf(file string, live map[string]*state.File) string {
 	for rest := strings.TrimPrefix(file, "/"); rest != ""; {
 		for _, p := range []string{rest, x.archivePath(rest)} {
 			if _, ours := live[p]; ours {

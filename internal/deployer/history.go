@@ -1,6 +1,7 @@
 package deployer
 
 import (
+	"cmp"
 	"context"
 	"errors"
 
@@ -97,7 +98,7 @@ func (r *Route) Diff(ctx context.Context, from, to string) (Diff, error) {
 	return d, nil
 }
 
-func (x *run) shippedBy(ctx context.Context, run string) (map[string]state.File, error) {
+func (x *run) shippedBy(ctx context.Context, run string) (map[string]*state.File, error) {
 	if run == x.record.Live.Run {
 		run = x.record.Live.Manifest
 	}
@@ -108,24 +109,25 @@ func (x *run) shippedBy(ctx context.Context, run string) (map[string]state.File,
 	return shipped(lines), err
 }
 
-func (d *Diff) compare(before, after map[string]state.File) {
+func (d *Diff) compare(before, after map[string]*state.File) {
 	added, modified, removed := changedPaths(before, after)
 	for _, list := range []struct {
 		into  *[]DiffFile
 		paths []string
 	}{{&d.Added, added}, {&d.Modified, modified}, {&d.Removed, removed}} {
 		for _, p := range list.paths {
-			f, is := after[p]
-			if !is {
-				f = before[p]
+			f := cmp.Or(after[p], before[p])
+			line := DiffFile{Path: p, Size: f.Size, SHA256: f.SHA256}
+			if was := before[p]; was != nil {
+				line.Was = was.Size
 			}
-			*list.into = append(*list.into, DiffFile{Path: p, Size: f.Size, SHA256: f.SHA256, Was: before[p].Size})
+			*list.into = append(*list.into, line)
 		}
 	}
 }
 
 // changedPaths compares the contents of two sets of files; ascending.
-func changedPaths(before, after map[string]state.File) (added, modified, removed []string) {
+func changedPaths(before, after map[string]*state.File) (added, modified, removed []string) {
 	for _, p := range sortedKeys(after) {
 		if was, is := before[p]; !is {
 			added = append(added, p)

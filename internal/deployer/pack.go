@@ -5,12 +5,10 @@ import (
 	"cmp"
 	"context"
 	"errors"
-	"fmt"
 	"io"
 
 	"golang.org/x/sync/errgroup"
 
-	"github.com/dagbucket/dagbucket/internal/bucket"
 	"github.com/dagbucket/dagbucket/internal/bundle"
 	"github.com/dagbucket/dagbucket/internal/state"
 )
@@ -78,29 +76,37 @@ func (x *run) writeBundle(ctx context.Context, w io.Writer) error {
 	live := x.liveBundle()
 	defer live.close()
 	if b := x.rollback; b != nil {
-		b.bundle = &storedBundle{store: x.Store, run: b.run, size: b.size}
+		b.bundle = newStoredBundle(x.Store, b.run, b.size, b.lines)
 		defer b.bundle.close()
 	}
 	objects, stop := x.fetch(ctx, x.plan.items)
 	defer stop()
 	items := x.plan.items
-	for i := range items {
-		if err := x.packItem(ctx, out, &items[i], objects, live); err != nil {
+	for i := 0; i < len(items); {
+		n, err := x.copyChunk(ctx, out, items[i:], live)
+		if err == nil && n == 0 {
+			n, err = 1, x.packItem(ctx, out, &items[i], objects, live)
+		}
+		if err != nil {
 			return err
 		}
-		x.progress(Progress{Step: "pack", Done: i + 1, Total: len(items), Bytes: count.n})
+		i += n
+		x.progress(Progress{Step: "pack", Done: i, Total: len(items), Bytes: count.n})
 	}
 	if err := x.finishChecks(); err != nil {
 		return err
 	}
 	x.packed.digest = out.Digest()
-	x.packed.files = x.plan.lines()
 	if done, err := x.compareContents(); done || err != nil {
+		x.plan.keepChunks()
+		x.packed.files = x.plan.lines()
 		return err
 	}
 	if err := out.Close(); err != nil {
 		return err
 	}
+	x.plan.noteChunks(out.Chunks())
+	x.packed.files = x.plan.lines()
 	err := buffered.Flush()
 	x.packed.size = count.n
 	return err
@@ -124,12 +130,7 @@ func (x *run) compareContents() (done bool, err error) {
 func (x *run) packItem(ctx context.Context, out *bundle.Writer, it *item, objects <-chan *fetched, live *storedBundle) error {
 	if it.from != nil {
 		it.line.Run = x.id
-		err := it.from.bundle.copy(ctx, out, it)
-		var moved *movedError
-		if errors.As(err, &moved) {
-			return pastError("the bundle of run %s cannot be read back (%v): nothing was deployed; go back to another run (see dagbucket history)", it.from.run, moved.err)
-		}
-		return err
+		return it.from.bundleError(it.from.bundle.copy(ctx, out, it))
 	}
 	if it.object == nil {
 		return live.copy(ctx, out, it)
@@ -161,7 +162,7 @@ func (x *run) packItem(ctx context.Context, out *bundle.Writer, it *item, object
 		return err
 	}
 	if it.live != nil && f.sum == it.live.SHA256 {
-		it.line.Modified, it.line.Run = it.live.Modified, it.live.Run // the same content under a new version keeps its time
+		it.line.SHA256, it.line.Modified, it.line.Run = f.sum, it.live.Modified, it.live.Run // the same content under a new version keeps its time
 		x.warnAgain(it)
 		if f.isLive {
 			return live.copy(ctx, out, it)
@@ -191,93 +192,6 @@ func (x *run) setSize(it *item, size int64) error {
 		return x.tooManyBytes(x.plan.bytes)
 	}
 	return nil
-}
-
-// storedBundle reads members of a stored bundle, usually the live one, in order. It is opened when the first one is wanted.
-type storedBundle struct {
-	store  *state.Store
-	run    string // whose bundle it is
-	size   int64  // bytes
-	body   io.ReadCloser
-	reader *bundle.Reader
-}
-
-// liveBundle is the bundle of what is live; without one nothing is read from it.
-func (x *run) liveBundle() *storedBundle {
-	if x.record.Live == nil {
-		return &storedBundle{store: x.Store}
-	}
-	return &storedBundle{store: x.Store, run: x.record.Live.Run, size: x.record.Live.BundleSize}
-}
-
-// copy adds a member of the live bundle to out. A bundle that does not hold what the manifest says is a *movedError.
-func (l *storedBundle) copy(ctx context.Context, out *bundle.Writer, it *item) error {
-	e, err := l.seek(ctx, it.path)
-	if err != nil {
-		return err
-	}
-	if e.Size != it.live.Size {
-		return &movedError{bundle: true, err: fmt.Errorf("%s is not the file that the manifest names", it.path)}
-	}
-	sum, err := out.Add(bundle.Entry{Path: it.path, Size: it.live.Size, Modified: it.live.Modified}, l.reader)
-	if err != nil {
-		return bundleError(ctx, err)
-	}
-	if sum != it.live.SHA256 {
-		return &movedError{bundle: true, err: fmt.Errorf("%s is not the content that the manifest names", it.path)}
-	}
-	it.line.SHA256 = sum
-	return nil
-}
-
-// read returns at most limit bytes of a member, which must lie ahead.
-func (l *storedBundle) read(ctx context.Context, path string, limit int64) ([]byte, error) {
-	if _, err := l.seek(ctx, path); err != nil {
-		return nil, err
-	}
-	content, err := io.ReadAll(io.LimitReader(l.reader, limit))
-	if err != nil {
-		return nil, bundleError(ctx, err)
-	}
-	return content, nil
-}
-
-// seek goes on to a member.
-func (l *storedBundle) seek(ctx context.Context, path string) (bundle.Entry, error) {
-	if l.reader == nil {
-		body, err := l.store.OpenBundle(ctx, l.run, l.size)
-		if err != nil {
-			return bundle.Entry{}, bundleError(ctx, err)
-		}
-		l.body = body
-		if l.reader, err = bundle.NewReader(body); err != nil {
-			return bundle.Entry{}, bundleError(ctx, err)
-		}
-	}
-	e, err := l.reader.Seek(path)
-	if err != nil {
-		return bundle.Entry{}, bundleError(ctx, err)
-	}
-	return e, nil
-}
-
-// bundleError tells a live bundle that is not what it should be from one that could not be read.
-func bundleError(ctx context.Context, err error) error {
-	if ctx.Err() != nil || !damaged(err) {
-		return fmt.Errorf("reading the live bundle: %w", err)
-	}
-	return &movedError{bundle: true, err: err}
-}
-
-func (l *storedBundle) close() {
-	if l.body != nil {
-		_ = l.body.Close()
-	}
-}
-
-// damaged reports whether err tells of the bundle itself rather than of the way to it.
-func damaged(err error) bool {
-	return errors.Is(err, bucket.ErrNotExist) || errors.Is(err, bucket.ErrChanged) || bundle.Damaged(err)
 }
 
 // DefaultSmallBundle is in bytes: what a run may hold beside its window, to spare the upload a read of the state.

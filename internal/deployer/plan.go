@@ -45,9 +45,18 @@ type item struct {
 	source  int            // of object
 	object  *bucket.Object // to fetch; nil: take the content from the live bundle
 	live    *state.File    // what is live at this path, or nil
-	line    state.File     // its line in the manifest; without SHA256 while it must be fetched
+	line    *state.File    // its line in the manifest; without SHA256 while it must be fetched. It may be live: edit makes it its own
 	leftOut bool           // the syntax check found it broken, and nothing is live
 	from    *rollback      // whose bundle has the content, if object is nil; nil: the live bundle
+}
+
+// edit returns the line to change it; what is live stays as it is.
+func (it *item) edit() *state.File {
+	if it.line == it.live {
+		line := *it.live
+		it.line = &line
+	}
+	return it.line
 }
 
 func (p *plan) nothingToDo() bool { return len(p.added)+len(p.modified)+len(p.removed) == 0 }
@@ -109,7 +118,7 @@ func (b *planner) dropShippedNotes() {
 // planner builds a plan; live holds the live paths that nothing was decided on yet.
 type planner struct {
 	*run
-	live     map[string]state.File
+	live     map[string]*state.File
 	pins     map[string]*state.File // lines that a rollback made, by path
 	approved map[string]string      // paths that a person let go, with their sources
 	// verdictsHold lets files that an earlier run found broken be kept, or left out, without being read.
@@ -127,10 +136,10 @@ func (b *planner) place(f selection.File) {
 	case same && !b.bundleGone:
 		b.takeAsIs(p)
 		return
-	case isPinned(b.pins[p], source, &o):
+	case isPinned(b.pins[p], source, o):
 		b.keepNoted(p, pinNote(b.pins[p]))
 		return
-	case b.verdictsHold && b.isRefused(p, source, &o):
+	case b.verdictsHold && b.isRefused(p, source, o):
 		b.keepNoted(p, b.checks.earlier[p])
 		return
 	case o.Archived:
@@ -141,10 +150,10 @@ func (b *planner) place(f selection.File) {
 		b.plan.provisional = true
 		return
 	}
-	it := item{path: p, source: f.Source, object: &o, line: state.File{Path: p, Source: source, Key: o.Key,
+	it := item{path: p, source: f.Source, object: o, line: &state.File{Path: p, Source: source, Key: o.Key,
 		Version: o.Version, Size: o.Size, Modified: o.Modified, State: state.Live}}
 	if isLive {
-		it.live = &live
+		it.live = live
 		delete(b.live, p)
 	}
 	switch {
@@ -160,7 +169,7 @@ func (b *planner) place(f selection.File) {
 // takeAsIs ships what is live at p, with what there was to say of it when it was deployed.
 func (b *planner) takeAsIs(p string) {
 	live := b.live[p]
-	n := noteOf(&live)
+	n := noteOf(live)
 	if live.State != state.Live {
 		n = Note{} // it was kept, and what is in the bucket is that again
 	}
@@ -174,10 +183,13 @@ func (b *planner) takeAsIs(p string) {
 func (b *planner) takeLive(p, fileState string, n Note) {
 	live := b.live[p]
 	delete(b.live, p)
-	line := live
-	line.State = fileState
-	noteLine(&line, n)
-	b.plan.items = append(b.plan.items, item{path: p, live: &live, line: line})
+	it := item{path: p, live: live, line: live}
+	if live.State != fileState || noteOf(live) != n {
+		line := it.edit()
+		line.State = fileState
+		noteLine(line, n)
+	}
+	b.plan.items = append(b.plan.items, it)
 	b.plan.bytes += live.Size
 }
 
@@ -185,7 +197,7 @@ func (b *planner) takeLive(p, fileState string, n Note) {
 func (b *planner) keepConflict(c selection.Conflict) {
 	n := Note{Path: b.archivePath(c.Path), Key: c.Files[0].Object.Key, Reason: reasonConflict, Message: c.Message()}
 	for _, f := range c.Files {
-		if pin := b.pins[n.Path]; isPinned(pin, b.Sources[f.Source].URL, &f.Object) {
+		if pin := b.pins[n.Path]; isPinned(pin, b.Sources[f.Source].URL, f.Object) {
 			n.pinned = pin.Pinned
 		}
 	}
@@ -213,11 +225,11 @@ func (b *planner) remove() {
 	for _, p := range sortedKeys(b.live) {
 		f := b.live[p]
 		if f.Pinned != nil && f.Pinned.Version == "" && !(f.Pinned.Removal && b.approved[p] == f.Source) { // a rollback brought it back, and its source shows nothing there, as then
-			b.keepNoted(p, pinNote(&f))
+			b.keepNoted(p, pinNote(f))
 			continue
 		}
 		if f.Pinned != nil && b.view.doubtful[objectID(f.Pinned.Source, f.Pinned.Key)] {
-			b.keepNoted(p, pinNote(&f))
+			b.keepNoted(p, pinNote(f))
 			b.plan.provisional = true
 			continue
 		}
@@ -289,7 +301,7 @@ func sortNotes(list []Note) {
 func (p *plan) lines() []state.File {
 	files := make([]state.File, 0, len(p.items)+len(p.leftOut))
 	for _, it := range p.items {
-		files = append(files, it.line)
+		files = append(files, *it.line)
 	}
 	for _, n := range p.leftOut {
 		line := state.File{Path: n.Path, Key: n.Key, State: state.LeftOut}

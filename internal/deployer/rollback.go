@@ -1,6 +1,7 @@
 package deployer
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"fmt"
@@ -33,6 +34,7 @@ type rollback struct {
 	run    string // that to names
 	own    string // the run that deployed it
 	size   int64  // of its bundle, bytes
+	lines  []state.File
 	at     time.Time
 	bundle *storedBundle // opened when its first file is wanted
 }
@@ -147,10 +149,11 @@ func (x *run) planRollback(ctx context.Context) error {
 		return err
 	}
 	x.view = view{listed: x.version.Now}
-	b := rollbackPlanner{run: x, then: shipped(then), now: x.liveFiles(), left: map[string]state.File{}}
+	x.rollback.lines = then
+	b := rollbackPlanner{run: x, then: shipped(then), now: x.liveFiles(), left: map[string]*state.File{}}
 	for i := range x.live {
 		if f := &x.live[i]; f.State == state.LeftOut {
-			b.left[f.Path] = *f
+			b.left[f.Path] = f
 		}
 	}
 	if x.plan, err = b.make(); err != nil {
@@ -160,10 +163,10 @@ func (x *run) planRollback(ctx context.Context) error {
 	return nil
 }
 
-func shipped(lines []state.File) map[string]state.File {
-	files := make(map[string]state.File, len(lines))
-	for _, f := range lines {
-		if f.State != state.LeftOut {
+func shipped(lines []state.File) map[string]*state.File {
+	files := make(map[string]*state.File, len(lines))
+	for i := range lines {
+		if f := &lines[i]; f.State != state.LeftOut {
 			files[f.Path] = f
 		}
 	}
@@ -275,8 +278,8 @@ func (p restorable) String() string {
 // rollbackPlanner builds the plan of a rollback.
 type rollbackPlanner struct {
 	*run
-	then, now map[string]state.File // what was shipped then, and is live now, by path
-	left      map[string]state.File // what is left out now
+	then, now map[string]*state.File // what was shipped then, and is live now, by path
+	left      map[string]*state.File // what is left out now
 	plan      plan
 }
 
@@ -316,9 +319,9 @@ func (b *rollbackPlanner) make() (plan, error) {
 // chosen are the paths to touch: those of the person's choice whose contents differ.
 func (b *rollbackPlanner) chosen() (map[string]bool, error) {
 	differ, same := map[string]bool{}, map[string]bool{}
-	for _, files := range []map[string]state.File{b.then, b.now} {
+	for _, files := range []map[string]*state.File{b.then, b.now} {
 		for p := range files {
-			if b.then[p].SHA256 != b.now[p].SHA256 {
+			if then, now := b.then[p], b.now[p]; then == nil || now == nil || then.SHA256 != now.SHA256 {
 				differ[p] = true
 			} else {
 				same[p] = true
@@ -357,11 +360,10 @@ func (b *rollbackPlanner) pick(name string, from, into map[string]bool) (found b
 
 // pinOf is what the sources showed at a path when it went live, or was left out, which is what the rollback turns down.
 func (b *rollbackPlanner) pinOf(p string) *state.Pinned {
-	now, is := b.now[p]
-	if !is {
-		now = b.left[p]
-	}
+	now := cmp.Or(b.now[p], b.left[p])
 	switch {
+	case now == nil:
+		return &state.Pinned{To: b.rollback.run}
 	case now.Pinned != nil:
 		return &state.Pinned{Source: now.Pinned.Source, Key: now.Pinned.Key, Version: now.Pinned.Version, To: b.rollback.run, Removal: now.Pinned.Removal}
 	case now.Refused != nil:
@@ -373,18 +375,18 @@ func (b *rollbackPlanner) pinOf(p string) *state.Pinned {
 }
 
 // bringBack ships what was there then.
-func (b *rollbackPlanner) bringBack(then state.File) {
-	line := then
+func (b *rollbackPlanner) bringBack(then *state.File) {
+	line := *then
 	line.State, line.Pinned = state.Kept, b.pinOf(then.Path)
 	n := pinNote(&line)
 	noteLine(&line, n)
-	b.plan.items = append(b.plan.items, item{path: then.Path, live: &then, line: line, from: b.rollback})
+	b.plan.items = append(b.plan.items, item{path: then.Path, live: then, line: &line, from: b.rollback})
 	b.plan.kept = append(b.plan.kept, n)
 	b.plan.bytes += then.Size
 }
 
 // leaveOut ships nothing where nothing was then.
-func (b *rollbackPlanner) leaveOut(now state.File) {
+func (b *rollbackPlanner) leaveOut(now *state.File) {
 	b.plan.leftOut = append(b.plan.leftOut, pinNote(&state.File{Path: now.Path, Key: now.Key, State: state.LeftOut, Pinned: b.pinOf(now.Path)}))
 }
 
@@ -401,11 +403,11 @@ func pinNote(f *state.File) Note {
 // keepRest takes over every other line of what is live, notes included.
 func (b *rollbackPlanner) keepRest(chosen map[string]bool) {
 	for i := range b.live {
-		f := b.live[i]
+		f := &b.live[i]
 		if chosen[f.Path] {
 			continue
 		}
-		n := noteOf(&f)
+		n := noteOf(f)
 		switch {
 		case f.State == state.LeftOut:
 			b.plan.leftOut = append(b.plan.leftOut, n)
@@ -415,7 +417,7 @@ func (b *rollbackPlanner) keepRest(chosen map[string]bool) {
 		case n.Reason != "":
 			b.plan.warnings = append(b.plan.warnings, n)
 		}
-		b.plan.items = append(b.plan.items, item{path: f.Path, live: &f, line: f})
+		b.plan.items = append(b.plan.items, item{path: f.Path, live: f, line: f})
 		b.plan.bytes += f.Size
 	}
 }

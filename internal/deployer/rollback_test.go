@@ -282,13 +282,13 @@ func TestRollbackKilledAtAnyStep(t *testing.T) {
 }
 
 // manifest is what the live manifest says, by path.
-func (w *world) manifest() map[string]state.File {
+func (w *world) manifest() map[string]*state.File {
 	w.t.Helper()
 	lines, err := w.route.Store.ReadManifest(context.Background(), w.record().Live.Manifest)
 	require.NoError(w.t, err)
-	files := map[string]state.File{}
-	for _, f := range lines {
-		files[f.Path] = f
+	files := map[string]*state.File{}
+	for i := range lines {
+		files[lines[i].Path] = &lines[i]
 	}
 	return files
 }

@@ -450,15 +450,7 @@ func (x *run) progress(p Progress) {
 }
 
 // liveFiles maps the paths that are live to their manifest lines.
-func (x *run) liveFiles() map[string]state.File {
-	files := make(map[string]state.File, len(x.live))
-	for _, f := range x.live {
-		if f.State != state.LeftOut {
-			files[f.Path] = f
-		}
-	}
-	return files
-}
+func (x *run) liveFiles() map[string]*state.File { return shipped(x.live) }
 
 // archivePath is the path in the archive of a path below the base folder.
 func (r *Route) archivePath(p string) string {

@@ -42,7 +42,7 @@ func FuzzKey(f *testing.F) {
 			require.NotRegexp(t, `[[:cntrl:]]`, l.Path)
 		}
 		for _, file := range files {
-			require.Equal(t, File{Path: below(mount, key), Source: 2, Object: o}, file)
+			require.Equal(t, File{Path: below(mount, key), Source: 2, Object: &o}, file)
 			requireSafePath(t, file.Path)
 		}
 	})

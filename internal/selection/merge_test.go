@@ -13,7 +13,8 @@ import (
 func filesOf(source int, filePaths ...string) []File {
 	var files []File
 	for _, p := range filePaths {
-		files = append(files, File{Path: p, Source: source, Object: object("k:" + p)})
+		o := object("k:" + p)
+		files = append(files, File{Path: p, Source: source, Object: &o})
 	}
 	return files
 }

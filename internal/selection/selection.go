@@ -20,7 +20,7 @@ type Source struct {
 type File struct {
 	Path   string // below the base folder: "<mount>/<key without prefix>"
 	Source int    // Source.Index
-	Object bucket.Object
+	Object *bucket.Object
 }
 
 // LeftOut is an object that is not shipped.
@@ -40,7 +40,7 @@ const (
 )
 
 // Select divides a listing of s.Prefix into what is shipped and what is not. Both keep the listing's order; a listing in order
-// of key gives files in order of path, both compared as bytes.
+// of key gives files in order of path, both compared as bytes. The files refer to objects.
 func Select(s Source, objects []bucket.Object) (files []File, leftOut []LeftOut) {
 	base := ""
 	if s.Mount != "" {
@@ -48,7 +48,8 @@ func Select(s Source, objects []bucket.Object) (files []File, leftOut []LeftOut)
 	}
 	files = make([]File, 0, len(objects))
 	ignore := s.Ignore.walk()
-	for _, o := range objects {
+	for i := range objects {
+		o := &objects[i]
 		rel, below := strings.CutPrefix(o.Key, s.Prefix)
 		reason, message := ReasonUnsafe, "its key does not begin with the source's prefix"
 		if below {

@@ -64,7 +64,7 @@ func TestSelectMapsKeysToPaths(t *testing.T) {
 			require.Empty(t, leftOut)
 			require.Equal(t, c.want, paths(files))
 			for i, f := range files {
-				require.Equal(t, listing[i], f.Object, "the object goes along whole")
+				require.Equal(t, listing[i], *f.Object, "the object goes along whole")
 				require.Equal(t, 3, f.Source)
 			}
 		})

@@ -71,6 +71,15 @@ type File struct {
 	Refused  *Refused  `json:"refused,omitempty"` // set if a syntax error keeps the object at this path from being shipped
 	Run      string    `json:"run,omitempty"`     // that first deployed this content at this path
 	Pinned   *Pinned   `json:"pinned,omitempty"`  // set if a rollback keeps the object at this path from being shipped
+	Chunk    *Chunk    `json:"chunk,omitempty"`   // set if a chunk of the bundle begins with this file
+}
+
+// Chunk is a part of a bundle that can be read, and copied, alone: from the file whose line has it to the one before the next that has one.
+type Chunk struct {
+	Packed int64  `json:"packed"` // bytes in the bundle; the first begins after its header
+	Size   int64  `json:"size"`   // bytes, unpacked
+	CRC32  uint32 `json:"crc32"`  // of those
+	SHA256 string `json:"sha256"` // of the bytes in the bundle
 }
 
 // Pinned is what the sources showed at a path when it was rolled back. The path stays as it is until they show something else.

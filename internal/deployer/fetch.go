@@ -66,11 +66,7 @@ func (f *fetched) close() {
 // begun when the one that many places before it was taken. stop ends what is under way; it must be called.
 func (x *run) fetch(ctx context.Context, items []item) (objects <-chan *fetched, stop func()) {
 	ctx, cancel := context.WithCancel(ctx)
-	window := x.Window
-	if window < 1 {
-		window = DefaultWindow
-	}
-	out := make(chan *fetched, window-1)
+	out := make(chan *fetched, x.window()-1)
 	go func() {
 		defer close(out)
 		for i := range items {
@@ -98,6 +94,13 @@ func (x *run) fetch(ctx context.Context, items []item) (objects <-chan *fetched,
 			f.close()
 		}
 	}
+}
+
+func (r *Route) window() int {
+	if r.Window < 1 {
+		return DefaultWindow
+	}
+	return r.Window
 }
 
 // fetchError tells what became of an object that cannot be read as it was listed.

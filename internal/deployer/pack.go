@@ -29,6 +29,9 @@ type packed struct {
 // pack is steps 6 to 8: it streams the plan's files through the packer into the state bucket. Nothing grows with the bundle: at
 // most one window of heads, one tar block and the storage's upload buffers are held.
 func (x *run) pack(ctx context.Context) error {
+	if err := x.reserveMemory(ctx); err != nil {
+		return err
+	}
 	x.id = x.NewRun()
 	x.leftovers = true // from here on there may be something of this run in the state
 	x.limitChecks(ctx)

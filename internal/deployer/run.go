@@ -61,6 +61,7 @@ type run struct {
 	checks    checks
 	packed    *packed
 	deployed  *Result   // of the last deploy of this run
+	reserved  int64     // bytes of Memory
 	graceEnd  time.Time // of cleaning up after the run's time was over
 	mustShow  bool      // this run is to write the status pages
 	orphans   []string  // named in swaps that were overtaken: the record names them, or nobody does
@@ -183,6 +184,7 @@ func (x *run) workUnderLease(ctx context.Context) error {
 }
 
 func (x *run) attempt(ctx context.Context) error {
+	defer x.releaseMemory()
 	if x.leftovers { // by an attempt that was overtaken
 		x.discard(ctx)
 	}

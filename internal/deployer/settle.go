@@ -6,6 +6,7 @@ import (
 	"encoding/hex"
 	"fmt"
 	"io"
+	"slices"
 	"time"
 
 	"golang.org/x/sync/errgroup"
@@ -32,7 +33,7 @@ func (x *run) settle(ctx context.Context) error {
 	start := x.Clock.Now()
 	var before *view // the oldest listing equal to the last one
 	for {
-		v, err := x.list(ctx)
+		v, err := x.listAhead(ctx)
 		if err != nil {
 			return err
 		}
@@ -81,6 +82,19 @@ func without(a, b map[string]bool) map[string]bool {
 		}
 	}
 	return rest
+}
+
+// listAhead lists all sources. If an event tells that something changed, it reads meanwhile what the listing will be compared with.
+func (x *run) listAhead(ctx context.Context) (v *view, err error) {
+	var g errgroup.Group // without a context of its own: the listing's error counts, and the other one comes again
+	if slices.ContainsFunc(x.wake, func(event time.Time) bool { return !event.IsZero() }) {
+		g.Go(func() error { return x.readLive(ctx) })
+	}
+	v, err = x.list(ctx)
+	if readErr := g.Wait(); err == nil {
+		err = readErr
+	}
+	return v, err
 }
 
 // list lists all sources.

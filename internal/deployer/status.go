@@ -145,43 +145,40 @@ func (x *run) statusDeploy(d *state.Deploy) *state.StatusDeploy {
 
 // statusFiles is every file that is live or in a source, ascending by path.
 func (x *run) statusFiles(outcome Outcome) []state.StatusFile {
-	byPath := map[string]*state.StatusFile{}
-	order := make([]string, 0, len(x.live))
-	at := func(p string) *state.StatusFile {
-		f, ok := byPath[p]
-		if !ok {
-			f = &state.StatusFile{Path: p}
-			byPath[p], order = f, append(order, p)
-		}
-		return f
-	}
+	files := make([]state.StatusFile, len(x.live), len(x.live)+len(x.plan.added)+len(x.plan.leftOut))
 	when := x.deployTimes()
 	for i := range x.live {
-		x.fillLive(at(x.live[i].Path), &x.live[i], when)
+		x.fillLive(&files[i], &x.live[i], when)
+	}
+	byPath := func(a, b state.StatusFile) int { return strings.Compare(a.Path, b.Path) }
+	slices.SortStableFunc(files, byPath)
+	files = slices.CompactFunc(files, func(a, b state.StatusFile) bool { return a.Path == b.Path }) // several objects may be left out at one
+	find := func(p string) *state.StatusFile {
+		at, found := slices.BinarySearchFunc(files, p, func(f state.StatusFile, p string) int { return strings.Compare(f.Path, p) })
+		if !found {
+			return nil
+		}
+		return &files[at]
 	}
 	if outcome != Deployed && outcome != Unchanged && x.plan.made {
-		x.fillWaiting(at, outcome)
+		files = append(files, x.fillWaiting(find, outcome)...)
+		slices.SortFunc(files, byPath)
 	}
 	for _, e := range x.record.ImportErrors {
 		// What Airflow said before it read the newest version says nothing of that.
-		if f := byPath[e.Path]; f != nil && f.State != state.LeftOut && (e.At.IsZero() || !e.At.Before(f.Since)) {
+		if f := find(e.Path); f != nil && f.State != state.LeftOut && (e.At.IsZero() || !e.At.Before(f.Since)) {
 			f.ImportError = e.Message
 			if f.Line == 0 {
 				f.Line = e.Line
 			}
 		}
 	}
-	slices.Sort(order)
-	files := make([]state.StatusFile, len(order))
-	for i, p := range order {
-		files[i] = *byPath[p]
-	}
 	return files
 }
 
 // fillLive tells of a line of what is live.
 func (x *run) fillLive(f *state.StatusFile, line *state.File, when map[string]deployTime) {
-	f.Source, f.Key, f.Size, f.Modified, f.State = line.Source, line.Key, line.Size, line.Modified, line.State
+	f.Path, f.Source, f.Key, f.Size, f.Modified, f.State = line.Path, line.Source, line.Key, line.Size, line.Modified, line.State
 	fillNote(f, noteOf(line))
 	if line.State == state.LeftOut {
 		return
@@ -217,8 +214,16 @@ func (x *run) deployTimes() map[string]deployTime {
 	return when
 }
 
-// fillWaiting tells of what the plan would change, and does not yet.
-func (x *run) fillWaiting(at func(string) *state.StatusFile, outcome Outcome) {
+// fillWaiting tells of what the plan would change, and does not yet. known finds what is live or left out at a path, or nil; added is the rest.
+func (x *run) fillWaiting(known func(path string) *state.StatusFile, outcome Outcome) (added []state.StatusFile) {
+	more := map[string]*state.StatusFile{}
+	at := func(p string) *state.StatusFile {
+		if f := cmp.Or(known(p), more[p]); f != nil {
+			return f
+		}
+		more[p] = &state.StatusFile{Path: p}
+		return more[p]
+	}
 	waiting := state.Waiting
 	if outcome == Held {
 		waiting = state.HeldFile
@@ -254,6 +259,10 @@ func (x *run) fillWaiting(at func(string) *state.StatusFile, outcome Outcome) {
 			fillNote(f, n)
 		}
 	}
+	for _, f := range more {
+		added = append(added, *f)
+	}
+	return added
 }
 
 func countFiles(files []state.StatusFile) state.StatusCounts {

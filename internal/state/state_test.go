@@ -213,10 +213,10 @@ func TestADamagedManifest(t *testing.T) {
 		"something after":  {append(bytes.Clone(sound), "more"...), ""},
 		"no lines":         {compressed(t, []byte("<html>"), 1), "invalid character '<'"},
 		"a list":           {compressed(t, []byte("[1]"), 1), "cannot unmarshal array"},
-		"a cut line":       {compressed(t, []byte(`{"path":"dags`), 1), "unexpected EOF"},
+		"a cut line":       {compressed(t, []byte(`{"path":"dags`), 1), "unexpected end of JSON input"},
 		"hostile time":     {compressed(t, []byte(`{"time":"`+strings.Repeat("x", 1<<20)+`"}`), 1), "parsing time"},
 		"256 MiB of lines": {compressed(t, []byte(`{"x":"`+strings.Repeat(" ", 1<<20)+`"}`), 256), "it has more than 268435456 bytes"},
-		"many lines":       {compressed(t, bytes.Repeat([]byte("{}"), 1_001), 1_000), "it has more than 1000000 lines"},
+		"many lines":       {compressed(t, bytes.Repeat([]byte("{}\n"), 1_001), 1_000), "it has more than 1000000 lines"},
 		"65 MiB":           {make([]byte, 65<<20), bucket.ErrTooLarge.Error()},
 	} {
 		t.Run(name, func(t *testing.T) {

@@ -1,6 +1,7 @@
 package state
 
 import (
+	"bytes"
 	"context"
 	"encoding/json"
 	"errors"
@@ -176,11 +177,7 @@ func (s *Store) PutStatus(ctx context.Context, st *Status, render func(io.Writer
 
 // WriteStatus stores status.json and status.html, side by side, below a prefix ("" or ending in "/") of any bucket.
 func WriteStatus(ctx context.Context, b bucket.Bucket, prefix string, st *Status, render func(io.Writer) error) error {
-	asJSON := func(w io.Writer) error {
-		enc := json.NewEncoder(w)
-		enc.SetEscapeHTML(false)
-		return enc.Encode(st)
-	}
+	asJSON := func(w io.Writer) error { return writeStatus(w, st) }
 	put := func(name string, write func(io.Writer) error) error {
 		if err := putStream(ctx, b, prefix+name, write); err != nil {
 			return fmt.Errorf("writing %s/%s%s: %w", b, prefix, name, err)
@@ -191,6 +188,28 @@ func WriteStatus(ctx context.Context, b bucket.Bucket, prefix string, st *Status
 	go func() { page <- put("status.html", render) }()
 	err := put("status.json", asJSON)
 	return errors.Join(err, <-page)
+}
+
+// writeStatus writes the JSON of a status without ever holding that of all its files.
+func writeStatus(w io.Writer, st *Status) error {
+	rest := *st
+	rest.Files = []StatusFile{}
+	var text bytes.Buffer
+	enc := json.NewEncoder(&text)
+	enc.SetEscapeHTML(false)
+	if err := enc.Encode(&rest); err != nil {
+		return err
+	}
+	const empty = `"files":[`
+	at := bytes.Index(text.Bytes(), []byte(empty)) + len(empty) // in a text its quotes would be escaped
+	_, err := w.Write(text.Bytes()[:at])
+	if err == nil {
+		err = writeLines(w, st.Files, ",")
+	}
+	if err == nil {
+		_, err = w.Write(text.Bytes()[at:])
+	}
+	return err
 }
 
 // putStream stores what write writes, as it comes.

@@ -1,11 +1,9 @@
 package state
 
 import (
-	"bufio"
 	"bytes"
 	"cmp"
 	"context"
-	"encoding/json"
 	"errors"
 	"fmt"
 	"io"
@@ -117,14 +115,10 @@ func (s *Store) PutManifest(ctx context.Context, run string, files []File) error
 
 func encodeManifest(files []File) ([]byte, error) {
 	var buf bytes.Buffer
-	gz := gzip.NewWriter(&buf)
+	gz, _ := gzip.NewWriterLevel(&buf, gzip.BestSpeed) // it is read once for each deploy
 	plain := countingWriter{w: gz}
-	enc := json.NewEncoder(&plain)
-	enc.SetEscapeHTML(false)
-	for i := range files {
-		if err := enc.Encode(&files[i]); err != nil {
-			return nil, err
-		}
+	if err := writeLines(&plain, files, ""); err != nil {
+		return nil, err
 	}
 	if err := gz.Close(); err != nil {
 		return nil, err
@@ -171,21 +165,36 @@ func decodeManifest(r io.Reader) ([]File, error) {
 	}
 	var files []File
 	rest := &io.LimitedReader{R: gz, N: manifestUnpacked + 1}
-	dec := json.NewDecoder(bufio.NewReaderSize(rest, 64<<10))
-	for {
-		var f File
-		err := dec.Decode(&f)
-		switch {
-		case rest.N == 0:
-			return nil, fmt.Errorf("it has more than %d bytes", manifestUnpacked)
-		case err == io.EOF:
-			return files, nil
-		case err != nil:
-			return nil, err
-		case len(files) == manifestLines:
-			return nil, fmt.Errorf("it has more than %d lines", manifestLines)
+	known := words{}
+	err = readLines(rest, manifestLines, func(values []File) {
+		for i := range values {
+			known.share(&values[i])
 		}
-		files = append(files, f)
+		files = append(files, values...)
+	})
+	if rest.N == 0 {
+		return nil, fmt.Errorf("it has more than %d bytes", manifestUnpacked)
+	}
+	return files, err
+}
+
+// words are texts that many lines have, each held once.
+type words map[string]string
+
+func (w words) share(f *File) {
+	for _, text := range []*string{&f.Source, &f.State, &f.Run, &f.Reason, &f.Message} {
+		known, ok := w[*text]
+		if !ok {
+			known = strings.Clone(*text)
+			w[known] = known
+		}
+		*text = known
+	}
+	switch { // most paths are the key, or its end
+	case strings.HasSuffix(f.Path, f.Key):
+		f.Key = f.Path[len(f.Path)-len(f.Key):]
+	case strings.HasSuffix(f.Key, f.Path):
+		f.Path = f.Key[len(f.Key)-len(f.Path):]
 	}
 }
 

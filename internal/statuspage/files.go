@@ -174,17 +174,17 @@ func split(f *state.StatusFile, origins bool) (head, from, source, rest string) 
 
 // table numbers different values in the order in which they are first seen.
 type table[T comparable] struct {
-	numbers map[T]int
+	numbers map[T]int64
 	values  []T
 }
 
-func (t *table[T]) number(v T) int {
+func (t *table[T]) number(v T) int64 {
 	n, seen := t.numbers[v]
 	if !seen {
 		if t.numbers == nil {
-			t.numbers = map[T]int{}
+			t.numbers = map[T]int64{}
 		}
-		n = len(t.values)
+		n = int64(len(t.values))
 		t.numbers[v], t.values = n, append(t.values, v)
 	}
 	return n
@@ -223,7 +223,7 @@ func writeData(w *writer, s *state.Status) {
 		if i > 0 {
 			w.raw(",")
 		}
-		w.json(d.row(&s.Files[i]))
+		d.write(w, &s.Files[i])
 		if w.err != nil {
 			return
 		}
@@ -234,21 +234,23 @@ func writeData(w *writer, s *state.Status) {
 	w.raw("}</script>\n")
 }
 
-// row is place, rest of the path, state, size, since when, deploy and, if there are any, flags, lines and blocks.
-func (d *data) row(f *state.StatusFile) []any {
+// write writes place, rest of the path, state, size, since when, deploy and, if there are any, flags, lines and blocks.
+func (d *data) write(w *writer, f *state.StatusFile) {
 	head, from, source, rest := split(f, d.origins)
 	fate := fileFate(f)
 	since := int64(0)
 	if !f.Since.IsZero() {
 		since = f.Since.Unix()
 	}
-	fields := []any{d.places.number([3]string{head, from, source}), rest, d.states.number([3]string{fate.Label, fate.Tone, fate.filter}), f.Size, since,
-		d.deploys.number(show(deployOf(f)))}
+	w.raw("[").int(d.places.number([3]string{head, from, source})).raw(",").json(rest)
+	for _, n := range []int64{d.states.number([3]string{fate.Label, fate.Tone, fate.filter}), f.Size, since, d.deploys.number(show(deployOf(f)))} {
+		w.raw(",").int(n)
+	}
 	lines, blocks := linesOf(f), blocksOf(f)
 	if flags := flagsOf(f); flags != 0 || len(lines)+len(blocks) > 0 {
-		fields = append(fields, flags, orEmpty(lines), orEmpty(blocks))
+		w.raw(",").int(int64(flags)).raw(",").json(orEmpty(lines)).raw(",").json(orEmpty(blocks))
 	}
-	return fields
+	w.raw("]")
 }
 
 func orEmpty(list []string) []string {

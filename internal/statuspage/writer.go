@@ -5,6 +5,7 @@ import (
 	"encoding/json"
 	"html"
 	"io"
+	"strconv"
 	"time"
 )
 
@@ -72,6 +73,14 @@ func (w *writer) time(t time.Time) *writer {
 func (w *writer) json(v any) *writer {
 	if w.err == nil {
 		w.err = w.enc.Encode(v)
+	}
+	return w
+}
+
+// int writes a number into a script element.
+func (w *writer) int(n int64) *writer {
+	if w.err == nil {
+		_, w.err = w.out.Write(strconv.AppendInt(w.out.AvailableBuffer(), n, 10))
 	}
 	return w
 }

@@ -1,0 +1,48 @@
+package deployer
+
+import (
+	"context"
+	"fmt"
+)
+
+// What a run holds while it packs and deploys, in bytes, as it was measured with up to 100,000 files.
+const (
+	memoryBase    = 10 << 20 // the compressor, and a part on its way into the state
+	memoryPerFile = 2 << 10  // lines of manifests, the listing and the plan, and what the garbage collector did not see yet
+	memoryParts   = 24 << 20 // at most: more parts on their way, and the bundle if it is small
+)
+
+// memoryNeed is about what packing the plan will take, in bytes.
+func (x *run) memoryNeed() int64 {
+	window := int64(x.window()) * headSize
+	var heads, all int64
+	for i := range x.plan.items {
+		it := &x.plan.items[i]
+		all += it.line.Size
+		if it.object != nil {
+			heads = min(heads+min(it.object.Size, headSize), window)
+		}
+	}
+	return memoryBase + int64(len(x.plan.items))*memoryPerFile + heads + min(all, memoryParts)
+}
+
+// reserveMemory waits until the runs of this process leave enough memory for the plan. The attempt gives it back.
+func (x *run) reserveMemory(ctx context.Context) error {
+	x.releaseMemory() // of an earlier plan
+	if x.Memory == nil {
+		return nil
+	}
+	need := x.memoryNeed()
+	if err := x.Memory.Acquire(ctx, need); err != nil {
+		return fmt.Errorf("waiting for memory that other routes use: %w", err)
+	}
+	x.reserved = need
+	return nil
+}
+
+func (x *run) releaseMemory() {
+	if x.reserved > 0 {
+		x.Memory.Release(x.reserved)
+		x.reserved = 0
+	}
+}

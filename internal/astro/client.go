@@ -34,9 +34,12 @@ type Options struct {
 	Deployment   string // ID
 	// Token returns the API token. It is asked once, and with refresh again when the token has ended or was refused.
 	Token     func(ctx context.Context, refresh bool) (string, error)
-	Version   string            // dagbucket's own, for the User-Agent
-	Transport http.RoundTripper // nil: one made for this; redirects are never followed
+	Version   string    // dagbucket's own, for the User-Agent
+	Transport Transport // nil: one made for this; redirects are never followed
 }
+
+// Transport makes requests, for any number of clients. NewTransport makes the usual one.
+type Transport = http.RoundTripper
 
 // Client talks to one Deployment. Its methods may be called concurrently.
 type Client struct {
@@ -69,28 +72,31 @@ func New(o Options) (*Client, error) {
 	}
 	transport := o.Transport
 	if transport == nil {
-		transport = newTransport()
+		transport = NewTransport()
 	}
 	return &Client{
 		base:         strings.TrimRight(base.String(), "/"),
 		plainHTTP:    plainLoopback(base),
 		deployment:   o.Deployment,
 		agent:        "dagbucket/" + agentVersion(o.Version),
-		transport:    transport,
+		transport:    counted{transport},
 		token:        tokenSource{read: o.Token, busy: make(chan struct{}, 1)},
 		organization: organization{configured: o.Organization},
 	}, nil
 }
 
-// newTransport is made for a function that is frozen between its runs: a dead connection must show itself quickly.
-func newTransport() *http.Transport {
+// idleConnections is for a client of each of many Deployments, where one connection does not take all requests (HTTP/2 does).
+const idleConnections = 64
+
+// NewTransport is made for a function that is frozen between its runs: a dead connection must show itself quickly.
+func NewTransport() Transport {
 	return &http.Transport{
 		Proxy:                  http.ProxyFromEnvironment,
 		DialContext:            (&net.Dialer{Timeout: 10 * time.Second, KeepAlive: 15 * time.Second}).DialContext,
 		TLSHandshakeTimeout:    10 * time.Second,
 		ExpectContinueTimeout:  2 * time.Second,
 		IdleConnTimeout:        30 * time.Second,
-		MaxIdleConnsPerHost:    4,
+		MaxIdleConnsPerHost:    idleConnections,
 		MaxResponseHeaderBytes: 64 << 10,
 		WriteBufferSize:        128 << 10,
 		ForceAttemptHTTP2:      true,

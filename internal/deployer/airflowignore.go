@@ -68,7 +68,7 @@ func (x *run) readShipped(ctx context.Context, it *item, live *storedBundle) ([]
 	if it.object == nil {
 		return live.read(ctx, it.path, selection.MaxAirflowIgnore+1)
 	}
-	body := bucket.NewReader(ctx, x.Sources[it.source].Bucket, *it.object)
+	body := bucket.NewReader(x.account.ofSources(ctx), x.Sources[it.source].Bucket, *it.object)
 	defer body.Close()
 	content, err := io.ReadAll(io.LimitReader(body, selection.MaxAirflowIgnore+1))
 	if err != nil {

@@ -120,7 +120,8 @@ func (x *run) recordDeployed(ctx context.Context) error {
 	x.live = x.packed.files
 	x.reportRecord()
 	x.settled(Deployed)
-	x.drift = "" // whatever it was, that ended it
+	x.plan.items = nil // they refer to what was live before
+	x.drift = ""       // whatever it was, that ended it
 	done := x.result
 	x.deployed = &done
 	if !first { // nothing is older than a first deploy

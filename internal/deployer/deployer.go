@@ -219,7 +219,7 @@ type Result struct {
 	Warnings       []Note             `json:"warnings"`   // of files that are shipped as the bucket holds them
 	Seconds        map[string]float64 `json:"seconds"`    // per step
 	NotLiveAge     float64            `json:"notLiveAge"` // seconds since the newest change that is not live, by the storage's clock; 0 if all is live
-	Requests       map[string]int64   `json:"requests"`   // to the storages: list, get, put, delete
+	Requests       map[string]int64   `json:"requests"`   // to the storages: list, get, put, delete; sourceGet: those of get that read the sources; astro: to Astro and its storage
 
 	Retryable bool  `json:"-"` // the events should come again: Failed in a way that may pass, or Busy while the other run may be dead
 	Err       error `json:"-"` // Failed and Held only

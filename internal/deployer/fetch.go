@@ -69,6 +69,7 @@ func (x *run) fetch(ctx context.Context, items []item) (objects <-chan *fetched,
 	out := make(chan *fetched, x.window()-1)
 	go func() {
 		defer close(out)
+		ctx := x.account.ofSources(ctx)
 		for i := range items {
 			if items[i].object == nil {
 				continue

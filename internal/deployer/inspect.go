@@ -4,8 +4,6 @@ import (
 	"context"
 	"fmt"
 	"time"
-
-	"github.com/dagbucket/dagbucket/internal/bucket"
 )
 
 // Changes is the outcome of a plan that would deploy. Runs never end so.
@@ -14,12 +12,11 @@ const Changes Outcome = "changes"
 // Plan tells what a run would do now, and changes nothing: it neither waits for quiet nor reads a source's files. Its outcome is Unchanged,
 // Changes, Held or Failed.
 func (r *Route) Plan(ctx context.Context) Result {
-	requests := new(bucket.Requests)
 	x := r.dryRun()
-	if err := x.preview(bucket.CountRequests(ctx, requests)); err != nil {
+	if err := x.preview(x.account.open(ctx)); err != nil {
 		x.fail(ctx, err)
 	}
-	return x.result.finish(requests)
+	return x.finish()
 }
 
 // dryRun changes nothing and does not wait.

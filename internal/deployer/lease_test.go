@@ -117,7 +117,7 @@ func TestCovered(t *testing.T) {
 			w.astro.before = func(string) { calls++ }
 			r := w.requireOutcome(c.want, w.event(c.events(listed)...))
 			if c.want == deployer.Covered {
-				require.Equal(t, map[string]int64{"list": 0, "get": 2, "put": 0, "delete": 0}, r.Requests, "the record and the lease")
+				require.Equal(t, map[string]int64{"list": 0, "get": 2, "put": 0, "delete": 0, "sourceGet": 0, "astro": 0}, r.Requests, "the record and the lease")
 				require.Zero(t, calls)
 				require.NoError(t, r.Err)
 			}

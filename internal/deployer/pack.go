@@ -198,7 +198,7 @@ func (x *run) setSize(it *item, size int64) error {
 }
 
 // DefaultSmallBundle is in bytes: what a run may hold beside its window, to spare the upload a read of the state.
-const DefaultSmallBundle = 4 << 20
+const DefaultSmallBundle = 8 << 20
 
 // small keeps what is written to it, unless that becomes more than limit.
 type small struct {

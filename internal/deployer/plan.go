@@ -87,7 +87,7 @@ func (x *run) makePlan(ctx context.Context) error {
 
 // planFiles is pure: it looks at nothing but the run's knowledge of what is live and of the listing.
 func (x *run) planFiles(files []selection.File, conflicts []selection.Conflict, leftOut []selection.LeftOut, empty map[string]bool, approved map[string]string) plan {
-	b := planner{run: x, live: x.liveFiles(), pins: x.pins(), approved: approved, plan: plan{empty: empty, made: true}}
+	b := planner{run: x, live: x.liveFiles(), pins: x.pins(), approved: approved, plan: plan{empty: empty, made: true, items: make([]item, 0, len(files))}}
 	b.verdictsHold = x.verdictsHold(files)
 	for _, f := range files {
 		b.place(f)
@@ -330,7 +330,7 @@ func (x *run) readIgnoreFile(ctx context.Context, source int) (*selection.Ignore
 	if have, ok := x.ignores[id]; ok && have.version == objects[at].Version {
 		return have.rules, nil
 	}
-	content, _, err := bucket.Read(ctx, s.Bucket, key, objects[at].Version, selection.MaxIgnoreFile)
+	content, _, err := bucket.Read(x.account.ofSources(ctx), s.Bucket, key, objects[at].Version, selection.MaxIgnoreFile)
 	switch {
 	case errors.Is(err, bucket.ErrChanged):
 		return nil, &movedError{id: id, key: key}

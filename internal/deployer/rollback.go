@@ -44,11 +44,10 @@ type rollback struct {
 // their key changes. It looks at no source: what waits there goes live with the next run. While another run is at work it waits, for at most busyWait.
 // dry changes nothing and tells what would be done: then the outcome is Changes.
 func (r *Route) Rollback(ctx context.Context, to string, paths []string, dry bool) Result {
-	requests := new(bucket.Requests)
 	x := r.newRun()
 	x.rollback = &rollback{to: to, paths: paths}
 	x.lease, x.dry = r.NewRun(), dry
-	ctx = bucket.CountRequests(ctx, requests)
+	ctx = x.account.open(ctx)
 	var err error
 	if dry {
 		err = x.previewRollback(ctx)
@@ -61,7 +60,7 @@ func (r *Route) Rollback(ctx context.Context, to string, paths []string, dry boo
 	if x.leftovers {
 		x.discard(ctx)
 	}
-	return x.result.finish(requests)
+	return x.finish()
 }
 
 const (

@@ -8,7 +8,6 @@ import (
 	"slices"
 	"time"
 
-	"github.com/dagbucket/dagbucket/internal/bucket"
 	"github.com/dagbucket/dagbucket/internal/state"
 )
 
@@ -23,10 +22,11 @@ const (
 // run is one Sync under way. What it knows is dropped step by step when it must go back.
 type run struct {
 	*Route
-	id     string
-	wake   []time.Time // of the events that woke it
-	dry    bool        // nothing may be changed, neither in the state nor at Astro
-	result Result
+	id      string
+	wake    []time.Time // of the events that woke it
+	dry     bool        // nothing may be changed, neither in the state nor at Astro
+	result  Result
+	account account
 
 	// Step 2
 	lease   string // names this run in the lease
@@ -77,10 +77,9 @@ func (r *Route) newRun() *run {
 // Sync is one run of the route. events are the times of the events behind it; a zero time, or no event at all, is a run
 // that nobody can call late. It never returns without an outcome.
 func (r *Route) Sync(ctx context.Context, events []time.Time) Result {
-	requests := new(bucket.Requests)
 	x := r.newRun()
 	x.wake, x.lease = events, r.NewRun()
-	ctx = bucket.CountRequests(ctx, requests)
+	ctx = x.account.open(ctx)
 	err := x.sync(ctx)
 	if err != nil {
 		x.fail(ctx, err)
@@ -88,7 +87,7 @@ func (r *Route) Sync(ctx context.Context, events []time.Time) Result {
 	if x.leftovers { // last, since it matters least when time runs out
 		x.discard(ctx)
 	}
-	return x.result.finish(requests)
+	return x.finish()
 }
 
 // sync is steps 1, 2 and 11 around the work: a run that nothing is left to do for, or that finds another at work, ends here.
@@ -421,8 +420,10 @@ func (x *run) fail(ctx context.Context, err error) {
 	x.tell(ctx, Failed, err)
 }
 
-func (r Result) finish(q *bucket.Requests) Result {
-	r.Requests = map[string]int64{"list": q.List.Load(), "get": q.Get.Load(), "put": q.Put.Load(), "delete": q.Delete.Load()}
+// finish completes the result.
+func (x *run) finish() Result {
+	r := x.result
+	r.Requests = x.account.result()
 	for _, list := range []*[]string{&r.Added, &r.Modified, &r.Removed} {
 		if *list == nil {
 			*list = []string{} // prints as [], not null

@@ -104,7 +104,7 @@ func (x *run) list(ctx context.Context) (*view, error) {
 		g, ctx := errgroup.WithContext(ctx)
 		for i, s := range x.Sources {
 			g.Go(func() (err error) {
-				v.listings[i], err = s.Bucket.List(ctx, s.Prefix)
+				v.listings[i], err = s.Bucket.List(x.account.ofSources(ctx), s.Prefix)
 				return err
 			})
 		}

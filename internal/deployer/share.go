@@ -7,8 +7,17 @@ import (
 	"time"
 )
 
+const (
+	// mostWaiting bounds the requests that one route keeps waiting, since a process serves so many at once and no more: a Deployment that
+	// answers slowly must not take the requests of all other routes their places.
+	mostWaiting = 8
+	// soonDone is for a run to get its lease, and for a short one to end: until then all may wait.
+	soonDone = time.Second
+)
+
 // Lane lets all who want a run of one route share runs, one at a time: for a process that serves many requests at once. Who arrives before
 // the listing behind an outcome began is answered with it, since that listing has seen what it tells of; everybody else waits for the next run.
+// Where enough wait already, who comes on top has a run beside, as another process would: it rings, and ends as Busy.
 type Lane struct {
 	clock Clock
 	run   func(ctx context.Context, events []time.Time) Result
@@ -17,6 +26,7 @@ type Lane struct {
 	mu      sync.Mutex
 	waiting []*request // in the order of their arrival
 	serving bool
+	since   time.Time // when the run under way began; zero if there is none
 }
 
 // NewLane returns the lane of a route. clock is the route's, run does one run, and slots, which lanes may share, holds one for each run
@@ -36,6 +46,14 @@ type request struct {
 // Run waits for the outcome of a run that covers the events. A run that begins for them ends at the latest with the last of those it begins
 // for: each by its end, never if that is zero. When ctx ends first, Run returns its error, and the events must come again.
 func (l *Lane) Run(ctx context.Context, end time.Time, events []time.Time) (Result, error) {
+	if l.crowded() {
+		select {
+		case l.slots <- struct{}{}:
+			defer func() { <-l.slots }()
+			return l.runFor([]*request{{events: events, end: end}}), nil
+		default: // it waits anyway
+		}
+	}
 	done := l.join(end, events)
 	select {
 	case result := <-done:
@@ -50,6 +68,19 @@ func (l *Lane) Wanted() bool {
 	l.mu.Lock()
 	defer l.mu.Unlock()
 	return len(l.waiting) > 0
+}
+
+// crowded reports whether enough wait for a run that takes its time.
+func (l *Lane) crowded() bool {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	return len(l.waiting) >= mostWaiting && !l.since.IsZero() && l.clock.Now().Sub(l.since) >= soonDone
+}
+
+func (l *Lane) runSince(t time.Time) {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	l.since = t
 }
 
 func (l *Lane) join(end time.Time, events []time.Time) <-chan Result {
@@ -91,16 +122,22 @@ func (l *Lane) take() []*request {
 }
 
 func (l *Lane) serveOnce(own []*request) {
+	l.runSince(l.clock.Now())
+	result := l.runFor(own)
+	l.runSince(time.Time{})
+	for _, r := range append(own, l.seen(result)...) {
+		r.done <- result
+	}
+}
+
+func (l *Lane) runFor(own []*request) Result {
 	var events []time.Time
 	for _, r := range own {
 		events = append(events, r.events...)
 	}
 	ctx, cancel := withLast(own)
 	defer cancel()
-	result := l.run(ctx, events)
-	for _, r := range append(own, l.seen(result)...) {
-		r.done <- result
-	}
+	return l.run(ctx, events)
 }
 
 // withLast returns a context that ends with the last of them. None of their own contexts does: a run must not end with whoever leaves first.

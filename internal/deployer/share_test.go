@@ -161,6 +161,45 @@ func TestWhoIsOutOfTimeCostsNoRun(t *testing.T) {
 	})
 }
 
+// TestFewWaitForASlowRun: the others leave it to the run that is under way, and give their places to other routes' requests.
+func TestFewWaitForASlowRun(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		var leased atomic.Bool
+		lane := deployer.NewLane(deployer.SystemClock{}, make(chan struct{}, 64), func(context.Context, []time.Time) deployer.Result {
+			if !leased.CompareAndSwap(false, true) {
+				return deployer.Result{Outcome: deployer.Busy}
+			}
+			defer leased.Store(false)
+			began := time.Now()
+			time.Sleep(time.Minute)
+			return deployer.Result{Outcome: deployer.Unchanged, Began: began}
+		})
+		began := time.Now()
+		var answers sync.Map // outcome → requests
+		var waited atomic.Int32
+		var group sync.WaitGroup
+		for i := range 100 {
+			group.Go(func() {
+				time.Sleep(time.Duration(i) * 100 * time.Millisecond)
+				arrived := time.Now()
+				result, err := lane.Run(t.Context(), time.Time{}, []time.Time{arrived})
+				require.NoError(t, err)
+				count, _ := answers.LoadOrStore(result.Outcome, new(atomic.Int32))
+				count.(*atomic.Int32).Add(1)
+				if time.Since(arrived) > 0 {
+					waited.Add(1)
+				}
+			})
+		}
+		group.Wait()
+		require.Equal(t, 2*time.Minute, time.Since(began), "the run, and one for those who waited")
+		count := func(o deployer.Outcome) int32 { n, _ := answers.Load(o); return n.(*atomic.Int32).Load() }
+		require.EqualValues(t, 10, count(deployer.Unchanged), "who came in the first second")
+		require.EqualValues(t, 90, count(deployer.Busy))
+		require.EqualValues(t, 10, waited.Load())
+	})
+}
+
 // TestTheScheduleWantsTheDeploymentLookedAt: a listing alone does not answer it.
 func TestTheScheduleWantsTheDeploymentLookedAt(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {

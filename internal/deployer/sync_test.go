@@ -53,7 +53,7 @@ func TestNothingNewMeansListCallsOnly(t *testing.T) {
 
 	r := w.requireOutcome(deployer.Unchanged, w.sync())
 
-	require.Equal(t, map[string]int64{"list": 1, "get": 3, "put": 3, "delete": 0}, r.Requests,
+	require.Equal(t, map[string]int64{"list": 1, "get": 3, "put": 3, "delete": 0, "sourceGet": 0, "astro": 0}, r.Requests,
 		"one listing; record and lease read and swapped, the lease swapped once more; and the manifest's read since something is left out")
 	require.Equal(t, []string{"version-1"}, w.astro.finalized)
 	require.Equal(t, 1, r.Files)

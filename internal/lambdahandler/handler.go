@@ -113,6 +113,9 @@ func metrics(function string, r deployer.Result) []slog.Attr {
 		slog.Any("_aws", metadata{time.Now().UnixMilli(), directives}))
 }
 
+// lineOnly are the kinds of requests that the line tells, and no metric: each one would be paid for.
+var lineOnly = []string{"astro", "sourceGet"}
+
 // ofRun are the metrics among the fields of service.Summary.
 func ofRun(r deployer.Result) []metric {
 	found := []metric{{"seconds", "Seconds"}, {"kept", "Count"}, {"leftOut", "Count"}}
@@ -126,7 +129,7 @@ func ofRun(r deployer.Result) []metric {
 		found = append(found, metric{service.StepField(step), "Seconds"})
 	}
 	for _, kind := range slices.Sorted(maps.Keys(r.Requests)) {
-		if r.Requests[kind] > 0 {
+		if r.Requests[kind] > 0 && !slices.Contains(lineOnly, kind) {
 			found = append(found, metric{service.RequestField(kind), "Count"})
 		}
 	}

@@ -17,6 +17,7 @@ func Astro(client *astro.Client) deployer.Astro { return astroAdapter{client} }
 type astroAdapter struct{ client *astro.Client }
 
 func (a astroAdapter) Deployment(ctx context.Context) (deployer.Deployment, error) {
+	ctx = counted(ctx)
 	organization, err := a.client.Organization(ctx)
 	if err != nil {
 		return deployer.Deployment{}, err
@@ -35,6 +36,11 @@ func (a astroAdapter) Deployment(ctx context.Context) (deployer.Deployment, erro
 	}, nil
 }
 
+// counted has a run's account know of the requests.
+func counted(ctx context.Context) context.Context {
+	return astro.CountRequests(ctx, deployer.AstroRequests(ctx))
+}
+
 // pageOf is a Deployment's page in Astro; "" if its Workspace is not known.
 func pageOf(d astro.Deployment) string {
 	if d.WorkspaceID == "" {
@@ -44,7 +50,7 @@ func pageOf(d astro.Deployment) string {
 }
 
 func (a astroAdapter) Deploys(ctx context.Context, limit int) ([]deployer.Deploy, error) {
-	found, err := a.client.Deploys(ctx, limit)
+	found, err := a.client.Deploys(counted(ctx), limit)
 	if err != nil {
 		return nil, err
 	}
@@ -61,7 +67,7 @@ func (a astroAdapter) Deploys(ctx context.Context, limit int) ([]deployer.Deploy
 }
 
 func (a astroAdapter) Create(ctx context.Context, description string) (deployer.Deploy, error) {
-	d, err := a.client.CreateDeploy(ctx, description)
+	d, err := a.client.CreateDeploy(counted(ctx), description)
 	if err != nil {
 		return deployer.Deploy{}, asHeld(err)
 	}
@@ -69,11 +75,11 @@ func (a astroAdapter) Create(ctx context.Context, description string) (deployer.
 }
 
 func (a astroAdapter) Upload(ctx context.Context, d deployer.Deploy, open func(context.Context) (io.ReadCloser, error), size int64) (string, error) {
-	return a.client.Upload(ctx, d.Upload.(astro.Deploy), open, size)
+	return a.client.Upload(counted(ctx), d.Upload.(astro.Deploy), open, size)
 }
 
 func (a astroAdapter) Finalize(ctx context.Context, deployID, version string) error {
-	return asHeld(a.client.Finalize(ctx, deployID, version))
+	return asHeld(a.client.Finalize(counted(ctx), deployID, version))
 }
 
 // heldError is Astro's refusal that is no failure: nothing is wrong, and nothing can be deployed yet.

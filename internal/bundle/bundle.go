@@ -70,6 +70,7 @@ func (w *Writer) Add(e Entry, content io.Reader) (sum string, err error) {
 	}
 	sum = hex.EncodeToString(sha.Sum(nil))
 	addToDigest(w.digest, e.Path, sum)
+	addToDigest(w.packed.opened.files, e.Path, sum)
 	if ends(w.packed.size, e.Path) {
 		return sum, w.packed.endChunk()
 	}
@@ -88,13 +89,13 @@ func (w *Writer) advance(path string) error {
 func (w *Writer) AtChunk() bool { return w.packed.size == 0 }
 
 // Copy appends a chunk of another bundle as it is, which takes no compressing. packed gives its bytes; with others than those of its sum it is
-// ErrSum, and this bundle is void. files yields the path of each of its files, and the SHA-256 of the content. It must not be called within a
+// ErrSum, and this bundle is void; with other files too. files yields the path of each of its files, and the SHA-256 of the content. It must not be called within a
 // chunk, and only for a chunk that Add would make of the same files: see AtChunk and Chunk.Ends.
 func (w *Writer) Copy(c Chunk, packed io.Reader, files func(yield func(path, sum string) bool)) error {
 	if !w.AtChunk() {
 		return errors.New("bundle: a chunk is copied into another")
 	}
-	first := ""
+	first, named := "", sha256.New()
 	for path, sum := range files {
 		if err := w.advance(path); err != nil {
 			return err
@@ -103,8 +104,9 @@ func (w *Writer) Copy(c Chunk, packed io.Reader, files func(yield func(path, sum
 			first = path
 		}
 		addToDigest(w.digest, path, sum)
+		addToDigest(named, path, sum)
 	}
-	if err := w.packed.copy(Placed{first, c}, packed, w.buffer); err != nil {
+	if err := w.packed.copy(Placed{first, c}, named, packed, w.buffer); err != nil {
 		return fmt.Errorf("bundle: copying from %q on: %w", first, err)
 	}
 	return nil

@@ -1,7 +1,10 @@
 package bundle
 
 import (
+	"encoding/binary"
+	"encoding/hex"
 	"errors"
+	"hash"
 	"hash/crc32"
 )
 
@@ -10,13 +13,22 @@ type Chunk struct {
 	Packed int64  // bytes, compressed
 	Size   int64  // bytes of the tar archive
 	CRC32  uint32 // of those
-	SHA256 string // of the compressed bytes, in hexadecimal
+	SHA256 string // of the compressed bytes and of all that is told of them: see seal
 }
 
 // Placed is a chunk and where it is.
 type Placed struct {
 	First string // path of its first file
 	Chunk
+}
+
+// seal completes the SHA-256 of a chunk, in hexadecimal. After its compressed bytes it is over their account and over its files, as Digest writes
+// them: so what a chunk is copied for is what is in it.
+func (c Chunk) seal(packed, files hash.Hash) string {
+	account := binary.BigEndian.AppendUint64(nil, uint64(c.Size))
+	account = binary.BigEndian.AppendUint32(account, c.CRC32)
+	_, _ = packed.Write(files.Sum(account))
+	return hex.EncodeToString(packed.Sum(nil))
 }
 
 // ErrSum says that the bytes of a chunk are not those of its sum.

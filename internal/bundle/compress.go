@@ -4,7 +4,6 @@ import (
 	"bytes"
 	"crypto/sha256"
 	"encoding/binary"
-	"encoding/hex"
 	"hash"
 	"hash/crc32"
 	"io"
@@ -36,8 +35,14 @@ type block struct {
 	crc    uint32
 	done   chan struct{} // closed when packed and crc are set
 
-	first string // path of the chunk's first file, if it begins one
-	end   bool   // it ends the bundle
+	begins *opened // the chunk that it begins, or nil
+	end    bool    // it ends the bundle
+}
+
+// opened is a chunk that files are still added to.
+type opened struct {
+	first string    // path
+	files hash.Hash // as Digest writes them
 }
 
 // compressor is a gzip writer that compresses blocks side by side. What it writes does not depend on how many.
@@ -51,10 +56,12 @@ type compressor struct {
 	writers chan *flate.Writer
 	size    int64 // of the chunk so far, bytes
 
-	chunks []Placed
-	sum    hash.Hash // of the last of them, so far
-	crc    uint32    // of the chunks that are complete
-	total  int64     // their bytes
+	chunks  []Placed
+	opened  *opened   // that files are added to
+	writing *opened   // that is the last of chunks; nil: it is complete
+	sum     hash.Hash // of what was written of it
+	crc     uint32    // of the chunks that are complete
+	total   int64     // their bytes
 }
 
 func newCompressor(w io.Writer, level int) *compressor {
@@ -67,8 +74,9 @@ func newCompressor(w io.Writer, level int) *compressor {
 
 // begin says that a chunk begins, with the file at path.
 func (c *compressor) begin(path string) {
+	c.opened = &opened{path, sha256.New()}
 	c.filling = c.newBlock()
-	c.filling.first = path
+	c.filling.begins = c.opened
 }
 
 func (c *compressor) newBlock() *block {
@@ -78,7 +86,7 @@ func (c *compressor) newBlock() *block {
 	}
 	b := c.free[n-1]
 	c.free = c.free[:n-1]
-	b.data, b.first = b.data[:0], ""
+	b.data, b.begins = b.data[:0], nil
 	b.packed.Reset()
 	return b
 }
@@ -159,8 +167,9 @@ func (c *compressor) writeOldest() error {
 	b := c.queue[0]
 	c.queue = c.queue[1:]
 	<-b.done
-	if b.first != "" {
-		c.place(Placed{First: b.first})
+	if b.begins != nil {
+		c.closeChunk()
+		c.chunks, c.writing, c.sum = append(c.chunks, Placed{First: b.begins.first}), b.begins, sha256.New()
 	}
 	if !b.end {
 		last := &c.chunks[len(c.chunks)-1]
@@ -174,20 +183,15 @@ func (c *compressor) writeOldest() error {
 	return c.write(b.packed.Bytes())
 }
 
-// place begins the account of a chunk, and closes that of the one before.
-func (c *compressor) place(p Placed) {
-	c.closeChunk()
-	c.chunks, c.sum = append(c.chunks, p), sha256.New()
-}
-
+// closeChunk completes the account of the last chunk, whose files are all there.
 func (c *compressor) closeChunk() {
-	if c.sum == nil {
+	if c.writing == nil {
 		return
 	}
 	last := &c.chunks[len(c.chunks)-1]
-	last.SHA256 = hex.EncodeToString(c.sum.Sum(nil))
+	last.SHA256 = last.seal(c.sum, c.writing.files)
 	c.add(last.CRC32, last.Size)
-	c.sum = nil
+	c.writing = nil
 }
 
 // add adds bytes to the sums of the whole.
@@ -207,7 +211,7 @@ func (c *compressor) write(p []byte) error {
 }
 
 // copy adds a chunk that is compressed already.
-func (c *compressor) copy(p Placed, packed io.Reader, buffer []byte) error {
+func (c *compressor) copy(p Placed, files hash.Hash, packed io.Reader, buffer []byte) error {
 	if err := c.drain(); err != nil {
 		return err
 	}
@@ -221,7 +225,7 @@ func (c *compressor) copy(p Placed, packed io.Reader, buffer []byte) error {
 		return err
 	case n < p.Packed:
 		return io.ErrUnexpectedEOF
-	case hex.EncodeToString(sum.Sum(nil)) != p.SHA256:
+	case p.seal(sum, files) != p.SHA256:
 		return ErrSum
 	}
 	c.closeChunk()

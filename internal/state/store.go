@@ -77,7 +77,7 @@ type Chunk struct {
 	Packed int64  `json:"packed"` // bytes in the bundle; the first begins after its header
 	Size   int64  `json:"size"`   // bytes, unpacked
 	CRC32  uint32 `json:"crc32"`  // of those
-	SHA256 string `json:"sha256"` // of the bytes in the bundle
+	SHA256 string `json:"sha256"` // of the bytes in the bundle, of these numbers, and of the files
 }
 
 // Pinned is what the sources showed at a path when it was rolled back. The path stays as it is until they show something else.

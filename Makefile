@@ -74,7 +74,7 @@ lint: $(TOOLS)/staticcheck ## gofmt, vet, staticcheck, import rules, tidy module
 	$(GO) mod tidy -diff
 	$(REAL) mod tidy -diff
 
-bench: $(TOOLS)/versitygw build/lambda/bootstrap build/cloudfunction/function ## measure the functions, each beside a floor that does the bare work (BENCH_FLAGS="-cloud gcp -only 1,000")
+bench: $(TOOLS)/versitygw $(TOOLS)/rclone build/lambda/bootstrap build/cloudfunction/function ## measure the functions, each beside a floor that does the bare work, and beside today's ways (BENCH_FLAGS="-cloud gcp -only 1,000")
 	$(REAL) run ./bench $(BENCH_FLAGS)
 
 fuzz: ## fuzz everything that parses, FUZZTIME each (default 30s)
@@ -138,6 +138,10 @@ build/cloudfunction/function build/cloudfunction/background: build/cloudfunction
 
 $(TOOLS)/versitygw: internal/tools/go.mod internal/tools/go.sum
 	$(GO) -C internal/tools build -o ../../$(TOOLS)/ github.com/versity/versitygw/cmd/versitygw
+	@touch $@
+
+$(TOOLS)/rclone: internal/tools/go.mod internal/tools/go.sum internal/tools/rclone/main.go
+	$(GO) -C internal/tools build -trimpath -ldflags '-s -w' -o ../../$@ ./rclone
 	@touch $@
 
 $(TOOLS)/tflint: internal/tools/go.mod internal/tools/go.sum

@@ -67,19 +67,27 @@ func (a *aws) put(ctx context.Context, bucket, key string, content []byte) error
 	return err
 }
 
-func (a *aws) removeBucket(ctx context.Context, bucket string) error {
-	pages := s3.NewListObjectsV2Paginator(a.client, &s3.ListObjectsV2Input{Bucket: &bucket})
+func (a *aws) list(ctx context.Context, bucket, prefix string) ([]string, error) {
+	var keys []string
+	pages := s3.NewListObjectsV2Paginator(a.client, &s3.ListObjectsV2Input{Bucket: &bucket, Prefix: &prefix})
 	for pages.HasMorePages() {
 		page, err := pages.NextPage(ctx)
 		if err != nil {
-			return err
+			return nil, err
 		}
 		for _, o := range page.Contents {
-			if _, err := a.client.DeleteObject(ctx, &s3.DeleteObjectInput{Bucket: &bucket, Key: o.Key}); err != nil {
-				return err
-			}
+			keys = append(keys, *o.Key)
 		}
 	}
+	return keys, nil
+}
+
+func (a *aws) delete(ctx context.Context, bucket, key string) error {
+	_, err := a.client.DeleteObject(ctx, &s3.DeleteObjectInput{Bucket: &bucket, Key: &key})
+	return err
+}
+
+func (a *aws) deleteBucket(ctx context.Context, bucket string) error {
 	_, err := a.client.DeleteBucket(ctx, &s3.DeleteBucketInput{Bucket: &bucket})
 	return err
 }

@@ -21,14 +21,18 @@ type cloud interface {
 type store interface {
 	createBucket(ctx context.Context, bucket string) error
 	put(ctx context.Context, bucket, key string, content []byte) error
-	// removeBucket removes a bucket with all it holds.
-	removeBucket(ctx context.Context, bucket string) error
+	list(ctx context.Context, bucket, prefix string) (keys []string, err error)
+	delete(ctx context.Context, bucket, key string) error
+	deleteBucket(ctx context.Context, bucket string) error // an empty one
 }
 
 // function is one instance of the function.
 type function interface {
 	// sync runs every route, and returns what a person who asks for that gets.
 	sync(ctx context.Context) (answer []byte, took time.Duration, err error)
+	// notify wakes the function as its cloud does, with the event of an upload, which it must acknowledge.
+	notify(ctx context.Context, bucket, key string) (took time.Duration, err error)
+	Logs() []byte
 	StartDuration() time.Duration // from the start of the process until it was ready for work
 	PeakRSS() int64               // bytes, of the process
 	Stop()

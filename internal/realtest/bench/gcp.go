@@ -127,19 +127,25 @@ func (g *gcp) put(ctx context.Context, bucket, key string, content []byte) error
 	return w.Close()
 }
 
-func (g *gcp) removeBucket(ctx context.Context, bucket string) error {
-	b := g.client.Bucket(bucket)
-	objects := b.Objects(ctx, nil)
+func (g *gcp) list(ctx context.Context, bucket, prefix string) ([]string, error) {
+	var keys []string
+	objects := g.client.Bucket(bucket).Objects(ctx, &storage.Query{Prefix: prefix})
 	for {
 		o, err := objects.Next()
 		if errors.Is(err, iterator.Done) {
-			return b.Delete(ctx)
+			return keys, nil
 		}
 		if err != nil {
-			return err
+			return nil, err
 		}
-		if err := b.Object(o.Name).Delete(ctx); err != nil {
-			return err
-		}
+		keys = append(keys, o.Name)
 	}
+}
+
+func (g *gcp) delete(ctx context.Context, bucket, key string) error {
+	return g.client.Bucket(bucket).Object(key).Delete(ctx)
+}
+
+func (g *gcp) deleteBucket(ctx context.Context, bucket string) error {
+	return g.client.Bucket(bucket).Delete(ctx)
 }

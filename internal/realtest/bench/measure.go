@@ -9,8 +9,6 @@ import (
 	"os/exec"
 	"path/filepath"
 	"slices"
-	"strconv"
-	"strings"
 	"time"
 
 	"github.com/dagbucket/dagbucket/internal/astro/astrotest"
@@ -21,26 +19,33 @@ import (
 // bench is everything that is started once for a cloud.
 type bench struct {
 	cloud
-	scheme string
-	floor  string // path of the program
-	slow   *proxy // in front of the storage, adds latency
-	astro  *astrotest.Server
-	used   int // Deployments
+	name     string
+	scheme   string
+	dir      string // temporary
+	floor    string // path of the program
+	rclone   string // path of the program
+	slow     *proxy // in front of the storage, adds latency
+	astro    *astrotest.Server
+	used     int // Deployments
+	written  int // sets of objects, each with new content
+	report   *report
+	measured map[point]series
 }
 
-func newBench(c namedCloud, dir string) (b *bench, err error) {
+func newBench(c namedCloud, dir string, r *report) (b *bench, err error) {
 	root, err := realtest.ProjectRoot()
 	if err != nil {
 		return nil, err
 	}
-	b = &bench{scheme: c.scheme, astro: astrotest.New(astrotest.Options{DiscardArchives: true, Deployments: deployments()})}
+	b = &bench{name: c.name, scheme: c.scheme, dir: dir, rclone: filepath.Join(root, "build", "tools", "rclone"), report: r, measured: map[point]series{},
+		astro: astrotest.New(astrotest.Options{DiscardArchives: true, Deployments: deployments()})}
 	if b.floor, err = build(root, dir, "floor"); err != nil {
 		return nil, err
 	}
 	if b.cloud, err = c.open(root, dir); err != nil {
 		return nil, err
 	}
-	b.slow, err = startProxy(b.endpoint(), 20*time.Millisecond)
+	b.slow, err = startProxy(b.endpoint(), latency)
 	if err = errors.Join(err, b.astro.Start()); err != nil {
 		b.cloud.close()
 		return nil, err
@@ -67,10 +72,28 @@ func (b *bench) close() {
 
 // env is the function's environment for one bucket, state and endpoint.
 func (b *bench) env(source, state, endpoint string) []string {
-	token := astrotest.Token(astrotest.OrganizationID, time.Now().Add(time.Hour))
-	return append(b.environment(endpoint), "DAGBUCKET_SOURCE="+b.url(source), "DAGBUCKET_STATE="+b.scheme+"://"+state+"/",
-		"DAGBUCKET_QUIET_PERIOD=0s", "DAGBUCKET_SYNTAX=off", "DAGBUCKET_FOLLOW=0s",
-		"ASTRO_DEPLOYMENT_ID="+b.nextDeployment(), "ASTRO_API_TOKEN="+token, "ASTRO_API_URL="+b.astro.URL())
+	return append(b.commonEnv(endpoint), "DAGBUCKET_SOURCE="+b.url(source), "DAGBUCKET_STATE="+b.scheme+"://"+state+"/",
+		"DAGBUCKET_QUIET_PERIOD=0s", "DAGBUCKET_SYNTAX=off", "ASTRO_DEPLOYMENT_ID="+b.nextDeployment())
+}
+
+func (b *bench) commonEnv(endpoint string) []string {
+	token := astrotest.Token(astrotest.OrganizationID, time.Now().Add(2*time.Hour))
+	return append(b.environment(endpoint), "DAGBUCKET_FOLLOW=0s", "ASTRO_API_TOKEN="+token, "ASTRO_API_URL="+b.astro.URL())
+}
+
+// fileEnv is the same with a configuration file, which alone can raise the limits.
+func (b *bench) fileEnv(source, state, endpoint string) ([]string, error) {
+	file := filepath.Join(b.dir, state+".yaml")
+	content := fmt.Sprintf(`state: %s://%s/
+routes:
+  - name: default
+    sources: [{url: "%s"}]
+    deployment: %s
+    quiet_period: 0s
+    syntax: "off"
+    limits: {max_files: %d}
+`, b.scheme, state, b.url(source), b.nextDeployment(), 200_000)
+	return append(b.commonEnv(endpoint), "DAGBUCKET_CONFIG="+file), os.WriteFile(file, []byte(content), 0o600)
 }
 
 // url is where the DAG files of a bucket are.
@@ -93,90 +116,88 @@ func (b *bench) startUp(ctx context.Context, starts int) error {
 		took = append(took, f.StartDuration().Seconds())
 		f.Stop()
 	}
-	fmt.Printf("start-up until it is ready for work: median %.1f ms, worst %.1f ms, of %d; median ≤ %d ms: %s\n", median(took)*1000,
-		slices.Max(took)*1000, starts, maxStart.Milliseconds(), verdict(median(took), maxStart.Seconds(), "SLOW"))
+	b.report.add(row{Cloud: b.name, Measured: "start-up until it is ready for work", Rounds: starts, Seconds: median(took), All: took, Checks: []check{
+		{Of: "ms", Value: median(took) * 1000, Bar: float64(maxStart.Milliseconds()), Verdict: verdict(median(took), maxStart.Seconds(), "SLOW")}}})
 	return nil
 }
 
-// measure fills a bucket and measures it on the plain loopback and with latency.
-func (b *bench) measure(ctx context.Context, s scenario, rounds int) error {
+const latency = 20 * time.Millisecond // of the slow network
+
+// network is how the function reaches the storage.
+type network string
+
+const (
+	loopback network = "loopback"
+	distant  network = "+20 ms"
+)
+
+var networks = []network{loopback, distant}
+
+func (b *bench) endpointOf(n network) string {
+	if n == distant {
+		return b.slow.url
+	}
+	return b.endpoint()
+}
+
+// point is what one series of rounds is about.
+type point struct {
+	scenario
+	network network
+}
+
+// series is what the rounds of a point measured, by variant.
+type series map[string]*samples
+
+type samples struct {
+	seconds  []float64
+	rss      int64 // bytes, the largest; 0 if it is not known
+	requests map[string]int64
+}
+
+func (s series) add(variant string, m measured) {
+	if s[variant] == nil {
+		s[variant] = &samples{}
+	}
+	v := s[variant]
+	v.seconds, v.rss, v.requests = append(v.seconds, m.seconds), max(v.rss, m.rss), m.requests
+}
+
+// measured is one sample.
+type measured struct {
+	seconds  float64
+	rss      int64
+	requests map[string]int64
+}
+
+// measure fills a bucket and measures the variants on each network.
+func (b *bench) measure(ctx context.Context, s scenario, networks []network, rounds int, with variants) error {
 	source := fmt.Sprintf("src-%d-%d", s.files, s.size)
 	if err := b.fill(ctx, source, s); err != nil {
-		return err
+		return fmt.Errorf("filling %s: %w", source, err)
 	}
-	for _, network := range []struct{ name, endpoint string }{{"loopback", b.endpoint()}, {"+20 ms", b.slow.url}} {
-		var all series
-		for round := range rounds {
-			state := fmt.Sprintf("%s-%s-%d", source, strings.Trim(network.name, "+ ms"), round)
-			if err := b.round(ctx, s, source, state, network.endpoint, &all); err != nil {
-				return err
+	for _, n := range networks {
+		p := point{s, n}
+		all := series{}
+		for i := range rounds {
+			if err := b.round(ctx, p, source, i, with, all); err != nil {
+				return fmt.Errorf("%s, round %d: %w", n, i+1, err)
 			}
 		}
-		first, floor := median(all.firsts), median(all.floors)
-		fmt.Printf("%-14s %-9s %8.2fs %8.2fs %7.2f   %-7s %6.0f MB   %-8s %9.3fs   %v\n", s.name, network.name, floor, first, first/floor,
-			verdict(first/floor, maxRatio, "SLOW"), float64(all.rss)/1e6, verdict(float64(all.rss), maxRSS, "LARGE"), median(all.seconds),
-			all.requests)
+		b.measured[p] = all
+		b.report.addSeries(b.name, p, all)
 	}
 	return b.removeBucket(ctx, source)
 }
 
-// series is what the rounds of one line of the table measured.
-type series struct {
-	floors, firsts, seconds []float64 // seconds: of the floor, a first sync and one without changes
-	rss                     int64     // bytes, the largest
-	requests                map[string]int64
-}
-
-// round measures the floor and the function once.
-func (b *bench) round(ctx context.Context, s scenario, source, state, endpoint string, all *series) error {
-	if err := b.createBucket(ctx, state); err != nil {
-		return err
+// need measures a point, unless it was measured already, and returns it.
+func (b *bench) need(ctx context.Context, p point, rounds int) (series, error) {
+	if b.measured[p] == nil {
+		if err := b.measure(ctx, p.scenario, []network{p.network}, rounds, b.variants(p.scenario, options{})); err != nil {
+			return nil, fmt.Errorf("%s: %w", p.name, err)
+		}
 	}
-	floor, err := b.runFloor(ctx, source, state, endpoint)
-	if err != nil {
-		return err
-	}
-	f, err := b.start(ctx, b.env(source, state, endpoint))
-	if err != nil {
-		return err
-	}
-	defer f.Stop()
-	first, firstTook, err := sync(ctx, f, deployer.Deployed)
-	if err != nil {
-		return err
-	}
-	if first.Files != s.files {
-		return fmt.Errorf("%d files were deployed, not %d", first.Files, s.files)
-	}
-	if _, _, err := sync(ctx, f, deployer.Unchanged); err != nil { // it sees the deploy live, and writes that on the pages
-		return err
-	}
-	again, againTook, err := sync(ctx, f, deployer.Unchanged)
-	if err != nil {
-		return err
-	}
-	if want := int64((s.files + 999) / 1000); again.Requests["list"] != want || again.Requests["get"] != 2 {
-		return fmt.Errorf("a sync without changes made %v requests: want %d lists, a read of the record and one of the lease", again.Requests, want)
-	}
-	all.floors, all.firsts, all.seconds = append(all.floors, floor), append(all.firsts, firstTook), append(all.seconds, againTook)
-	all.rss, all.requests = max(all.rss, f.PeakRSS()), again.Requests
-	return b.removeBucket(ctx, state)
-}
-
-// runFloor runs the bare work in a process of its own.
-func (b *bench) runFloor(ctx context.Context, source, state, endpoint string) (seconds float64, err error) {
-	upload, err := b.uploadURL(ctx)
-	if err != nil {
-		return 0, err
-	}
-	cmd := exec.CommandContext(ctx, b.floor, "-source", b.url(source), "-state", b.url(state), "-upload", upload)
-	cmd.Env = append(os.Environ(), b.environment(endpoint)...)
-	cmd.Stderr = os.Stderr
-	out, err := cmd.Output()
-	if err != nil {
-		return 0, fmt.Errorf("the floor: %w", err)
-	}
-	return strconv.ParseFloat(strings.TrimSpace(string(out)), 64)
+	return b.measured[p], nil
 }
 
 // sync invokes the function once, by hand.
@@ -187,7 +208,7 @@ func sync(ctx context.Context, f function, want deployer.Outcome) (deployer.Resu
 	}
 	var body struct{ Results []deployer.Result }
 	if err := json.Unmarshal(answer, &body); err != nil || len(body.Results) != 1 || body.Results[0].Outcome != want {
-		return deployer.Result{}, 0, fmt.Errorf("want %s, got %s", want, answer)
+		return deployer.Result{}, 0, fmt.Errorf("want %s, got %.2000s", want, answer)
 	}
 	return body.Results[0], took.Seconds(), nil
 }

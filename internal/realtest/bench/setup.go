@@ -32,35 +32,72 @@ func deployments() []astrotest.Deployment {
 // folder is where in a bucket the DAG files are.
 const folder = "dags/"
 
-// fill puts the objects of a scenario into a new bucket. Their content is text that compresses about as well as code.
+const parallel = 8 // requests of the bench itself
+
+// fill puts the objects of a scenario into a new bucket.
 func (b *bench) fill(ctx context.Context, bucket string, s scenario) error {
 	if err := b.createBucket(ctx, bucket); err != nil {
 		return err
 	}
+	return b.write(ctx, bucket, s.files, s.size)
+}
+
+// write puts new content into the first count objects of a bucket.
+func (b *bench) write(ctx context.Context, bucket string, count, size int) error {
+	b.written++
+	generation := uint64(b.written) << 32
 	g, ctx := errgroup.WithContext(ctx)
-	g.SetLimit(8)
-	for i := range s.files {
-		g.Go(func() error {
-			return b.put(ctx, bucket, fmt.Sprintf("%steam_%02d/dag_%05d.py", folder, i%20, i), text(uint64(i), s.size))
-		})
+	g.SetLimit(parallel)
+	for i := range count {
+		g.Go(func() error { return b.put(ctx, bucket, objectKey(i), text(generation+uint64(i), size)) })
 	}
 	return g.Wait()
 }
 
-// text is made-up code of a given size, always the same for the same seed.
-func text(seed uint64, size int) []byte {
-	words := strings.Fields("import from def return for in if else not and or with as task dag airflow datetime schedule start_date catchup " +
-		"PythonOperator BashOperator retries owner email default_args params context xcom_pull xcom_push = == ( ) [ ] { } : , . \n \n \n")
-	r := rand.New(rand.NewPCG(seed, 1))
-	var out bytes.Buffer
-	for out.Len() < size {
-		if r.IntN(4) == 0 {
-			fmt.Fprintf(&out, "name_%x ", r.Uint32())
-		} else {
-			out.WriteString(words[r.IntN(len(words))] + " ")
-		}
+func objectKey(i int) string { return fmt.Sprintf("%steam_%02d/dag_%05d.py", folder, i%20, i) }
+
+// removeBucket removes a bucket with all it holds.
+func (b *bench) removeBucket(ctx context.Context, bucket string) error {
+	keys, err := b.list(ctx, bucket, "")
+	if err != nil {
+		return err
 	}
-	return out.Bytes()[:size]
+	g, deleting := errgroup.WithContext(ctx)
+	g.SetLimit(parallel)
+	for _, key := range keys {
+		g.Go(func() error { return b.delete(deleting, bucket, key) })
+	}
+	if err := g.Wait(); err != nil {
+		return fmt.Errorf("emptying the bucket %s: %w", bucket, err)
+	}
+	return b.deleteBucket(ctx, bucket)
+}
+
+// text is made-up Python of a given size that compresses about as well as code, always the same for the same seed.
+func text(seed uint64, size int) []byte {
+	words := strings.Fields("dag airflow datetime schedule start_date catchup PythonOperator BashOperator retries owner email default_args " +
+		"params context xcom_pull xcom_push")
+	r := rand.New(rand.NewPCG(seed, 1))
+	word := func() string { return words[r.IntN(len(words))] }
+	forms := []func() string{
+		func() string {
+			return fmt.Sprintf("%s = %s(name_%x, %s=[%q])\n", word(), word(), r.Uint32(), word(), word())
+		},
+		func() string { return fmt.Sprintf("if %s and not %s:\n    %s(%s)\n", word(), word(), word(), word()) },
+		func() string {
+			return fmt.Sprintf("def name_%x(%s, *args):\n    return %s\n", r.Uint32(), word(), word())
+		},
+		func() string { return fmt.Sprintf("%s >> %s  # then %s\n", word(), word(), word()) },
+	}
+	var out bytes.Buffer
+	for {
+		line := forms[r.IntN(len(forms))]()
+		if out.Len()+len(line) > size {
+			out.WriteString(strings.Repeat("#", size-out.Len()))
+			return out.Bytes()
+		}
+		out.WriteString(line)
+	}
 }
 
 // uploadURL creates a deploy at the stand-in and returns where its bundle goes.

@@ -59,3 +59,7 @@ func (s gcsStore) put(ctx context.Context, bucket, key string, content []byte) e
 	}
 	return w.Close()
 }
+
+func (s gcsStore) delete(ctx context.Context, bucket, key string) error {
+	return s.client.Bucket(bucket).Object(key).Delete(ctx)
+}

@@ -482,12 +482,12 @@ variable "memory_size" {
 
   validation {
     condition     = var.memory_size >= 512 && var.memory_size <= 10240 && floor(var.memory_size) == var.memory_size
-    error_message = "memory_size = ${var.memory_size}: use a whole number from 512 to 10240 (two runs may share the function)."
+    error_message = "memory_size = ${var.memory_size}: use a whole number from 512 to 10240 (the runs of an invocation share it)."
   }
 }
 
 variable "timeout" {
-  description = "The function's time-out in seconds: at least two minutes more than the longest max_wait (default 3m), at most 900. An invocation works on two routes at a time and may have all of them: use 900 for many."
+  description = "The function's time-out in seconds: at least two minutes more than the longest max_wait (default 3m), at most 900. An invocation works on 64 routes at a time and may have all of them: use 900 for hundreds."
   type        = number
   default     = 300
   nullable    = false

@@ -473,7 +473,7 @@ variable "memory" {
       try(tonumber(regex("^[0-9]+", var.memory)) * (endswith(var.memory, "Gi") ? 1024 : 1), 0) >= 512 &&
       try(tonumber(regex("^[0-9]+", var.memory)) * (endswith(var.memory, "Gi") ? 1024 : 1), 0) <= 32768
     )
-    error_message = "memory: \"${var.memory}\" is not possible; write 512Mi to 32Gi, as in 512Mi or 1Gi (an instance works on two routes at once)."
+    error_message = "memory: \"${var.memory}\" is not possible; write 512Mi to 32Gi, as in 512Mi or 1Gi (the runs of an instance share it)."
   }
 
   validation {
@@ -538,7 +538,7 @@ variable "min_instances" {
 }
 
 variable "max_instances" {
-  description = "Instances at most. Any number is safe, since a lease lets one run at a time work on a route; an instance works on two routes at once."
+  description = "Instances at most. Any number is safe, since a lease lets one run at a time work on a route; an instance works on 64 routes at once."
   type        = number
   default     = 10
 

@@ -25,10 +25,11 @@ import (
 type Clients struct {
 	env func(string) string
 
-	mu     sync.Mutex
-	config *aws.Config
-	s3     *s3.Client
-	sns    notify.Topics
+	mu      sync.Mutex
+	config  *aws.Config
+	s3      *s3.Client
+	sns     notify.Topics
+	secrets secret.Resolver
 }
 
 // New returns the clients of an environment. The AWS SDK reads its own settings from the process's environment.
@@ -40,6 +41,7 @@ func (c *Clients) awsConfig(ctx context.Context) (aws.Config, error) {
 		if err != nil {
 			return aws.Config{}, fmt.Errorf("reading the AWS settings: %w", err)
 		}
+		cfg.HTTPClient = newTurns(cfg.HTTPClient)
 		c.config = &cfg
 	}
 	return *c.config, nil
@@ -78,16 +80,27 @@ func (c *Clients) Secrets() secret.Resolver {
 	lazy := secret.Resolver{}
 	for _, scheme := range []string{"aws-sm", "aws-ssm"} {
 		lazy[scheme] = func(ctx context.Context, ref string) (string, error) {
-			c.mu.Lock()
-			cfg, err := c.awsConfig(ctx)
-			c.mu.Unlock()
+			sources, err := c.secretSources(ctx)
 			if err != nil {
 				return "", err
 			}
-			return awssecret.Sources(cfg)[scheme](ctx, ref)
+			return sources[scheme](ctx, ref)
 		}
 	}
 	return local.With(lazy)
+}
+
+func (c *Clients) secretSources(ctx context.Context) (secret.Resolver, error) {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	if c.secrets == nil {
+		cfg, err := c.awsConfig(ctx)
+		if err != nil {
+			return nil, err
+		}
+		c.secrets = awssecret.Sources(cfg)
+	}
+	return c.secrets, nil
 }
 
 // Topics publishes notices to topics of SNS.

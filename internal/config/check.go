@@ -1,6 +1,7 @@
 package config
 
 import (
+	"cmp"
 	"fmt"
 
 	"github.com/dagbucket/dagbucket/internal/bucket"
@@ -22,20 +23,21 @@ func (r *reader) check(c *Config) {
 		}
 		seen[kind+value] = key
 	}
+	sources := sourcesOf(c.Routes)
 	for i, route := range c.Routes {
 		at := fmt.Sprintf("routes[%d]", i)
 		unique("name", route.Name, at+".name", "give each route a name of its own")
 		unique("deployment", route.Deployment, at+".deployment", "two routes would overwrite each other; put all sources into one route")
 		if route.Status != nil {
 			unique("status", route.Status.String(), at+".status", "give each route's pages a place of their own")
-			r.checkOutside(*route.Status, at+".status", c)
+			r.checkOutside(*route.Status, at+".status", sources)
 			r.checkPages(*route.Status, at+".status", c.State)
 		}
 		r.checkTimes(route, at)
 		r.checkSources(route, at)
 		r.checkNotify(route, at)
 	}
-	r.checkOutside(c.State, "state", c)
+	r.checkOutside(c.State, "state", sources)
 	r.checkState(c)
 }
 
@@ -67,19 +69,50 @@ func (r *reader) checkSources(route Route, at string) {
 
 // checkOutside refuses a place that dagbucket writes to inside a source: each run would wake the next one, and what it
 // wrote would be shipped.
-func (r *reader) checkOutside(written bucket.URL, key string, c *Config) {
+func (r *reader) checkOutside(written bucket.URL, key string, sources sources) {
 	if written.Scheme == "" || !r.ok(key) {
 		return
 	}
-	for i, route := range c.Routes {
+	if at, inside := sources.around(written); inside {
+		r.problem(key, "%s lies inside the source %s (%s): dagbucket would deploy what it writes itself; move it outside",
+			quote(written.String()), r.shown(sourceKey(at.route, at.source)), quote(at.url.String()))
+	}
+}
+
+// sources are where to find the sources of all routes, by URL: the first of each.
+type sources map[string]position
+
+type position struct {
+	route, source int
+	url           bucket.URL
+}
+
+func sourcesOf(routes []Route) sources {
+	s := sources{}
+	for i, route := range routes {
 		for j, source := range route.Sources {
-			if source.URL.Scheme != "" && source.URL.Contains(written) {
-				r.problem(key, "%s lies inside the source %s (%s): dagbucket would deploy what it writes itself; move it outside",
-					quote(written.String()), r.shown(sourceKey(i, j)), quote(source.URL.String()))
-				return
+			url := source.URL.String()
+			if _, known := s[url]; !known && source.URL.Scheme != "" {
+				s[url] = position{i, j, source.URL}
 			}
 		}
 	}
+	return s
+}
+
+// around returns the first source that contains a place. Its URL is one of the beginnings of that place's URL, up to a slash.
+func (s sources) around(u bucket.URL) (first position, found bool) {
+	url := u.String()
+	for end := range len(url) {
+		if url[end] != '/' {
+			continue
+		}
+		at, known := s[url[:end+1]]
+		if known && (!found || cmp.Or(cmp.Compare(at.route, first.route), cmp.Compare(at.source, first.source)) < 0) {
+			first, found = at, true
+		}
+	}
+	return first, found
 }
 
 // checkPages keeps the pages, which people read, away from what only dagbucket may touch.

@@ -15,6 +15,7 @@ type Config struct {
 	// Follow is how long a function's run waits for Astro to run what it deployed: DAGBUCKET_FOLLOW, default 1m; 0 leaves that to the next run.
 	Follow   time.Duration
 	AstroURL string // ASTRO_API_URL without trailing slash; https, or plain http to a loopback host
+	Memory   int64  // of the function that this runs in, in bytes; 0 if it is none, or does not tell
 }
 
 // Route is one Deployment and the sources that feed it.

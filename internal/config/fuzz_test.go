@@ -184,7 +184,7 @@ func FuzzSecretIsNotShown(f *testing.F) {
 	})
 }
 
-func loadBytes(t *testing.T, data []byte) (*Config, error) {
+func loadBytes(t testing.TB, data []byte) (*Config, error) {
 	open := func(context.Context, string) ([]byte, error) { return data, nil }
 	c, err := Load(t.Context(), vars{"DAGBUCKET_CONFIG": "s3://conf/c.yaml"}.get, open)
 	require.True(t, (c == nil) == (err != nil))

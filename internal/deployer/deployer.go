@@ -71,11 +71,11 @@ type Checker interface {
 	Check(ctx context.Context, source []byte, python string) ([]pysyntax.Diagnostic, error)
 }
 
-// Memory bounds what runs hold at once. It is used concurrently. *semaphore.Weighted of golang.org/x/sync is one.
+// Memory bounds what runs hold at once. It is used concurrently.
 type Memory interface {
-	// Acquire waits until n bytes are free, or until ctx ends and returns its error. More than there will ever be is for it to clamp.
-	Acquire(ctx context.Context, n int64) error
-	// Release gives back what was acquired.
+	// Acquire waits until n bytes are free, or all there are if that is less, and returns how many it got; or until ctx ends, and returns its error.
+	Acquire(ctx context.Context, n int64) (got int64, err error)
+	// Release gives back some of what was got.
 	Release(n int64)
 }
 

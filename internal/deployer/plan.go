@@ -300,8 +300,9 @@ func sortNotes(list []Note) {
 // lines returns the manifest of the plan.
 func (p *plan) lines() []state.File {
 	files := make([]state.File, 0, len(p.items)+len(p.leftOut))
-	for _, it := range p.items {
-		files = append(files, *it.line)
+	for i := range p.items {
+		files = append(files, *p.items[i].line)
+		p.items[i].line = &files[i] // so that nothing holds every line twice
 	}
 	for _, n := range p.leftOut {
 		line := state.File{Path: n.Path, Key: n.Key, State: state.LeftOut}

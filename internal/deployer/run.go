@@ -214,6 +214,7 @@ func (x *run) attempt(ctx context.Context) error {
 	if err := x.checkRefused(); err != nil {
 		return err
 	}
+	x.shrinkMemory()
 	return x.deployAndTell(ctx)
 }
 

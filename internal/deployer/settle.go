@@ -24,6 +24,7 @@ type view struct {
 	listed   time.Time        // when the listing began, by the storage's clock (the earliest of several)
 	began    time.Time        // the same by the local clock
 	revision string           // equal revisions show equal keys and versions
+	missing  map[string]bool // what is live and not shown; of a listing that is waited behind
 	// doubtful holds what is live and missing here, but not missing in the listing before: such a removal does not count.
 	doubtful map[string]bool
 }
@@ -31,7 +32,7 @@ type view struct {
 // settle is step 4: it lists until the sources are quiet, and at most for MaxWait. Any listing error ends the run.
 func (x *run) settle(ctx context.Context) error {
 	start := x.Clock.Now()
-	var before *view // the oldest listing equal to the last one
+	var before *view // the oldest listing equal to the last one; without its objects, which nobody needs while this waits
 	for {
 		v, err := x.listAhead(ctx)
 		if err != nil {
@@ -57,13 +58,14 @@ func (x *run) settle(ctx context.Context) error {
 		}
 		left := x.MaxWait - x.Clock.Now().Sub(start)
 		if before != nil && left <= 0 {
-			v.doubtful = without(missing, x.missing(before))
+			v.doubtful = without(missing, before.missing)
 			x.view = *v
 			return nil
 		}
 		if before == nil || before.revision != v.revision {
-			before = v
+			before = &view{listed: v.listed, revision: v.revision, missing: missing}
 		}
+		v = nil
 		if wait <= 0 {
 			wait = x.QuietPeriod
 		}

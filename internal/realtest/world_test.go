@@ -9,6 +9,8 @@ import (
 	"io"
 	"maps"
 	"math/rand/v2"
+	"net/http"
+	"net/http/httptest"
 	"os"
 	"path/filepath"
 	"slices"
@@ -40,6 +42,9 @@ type worldOptions struct {
 	timeout      time.Duration // of an invocation, and for which a message is hidden
 	seed         uint64
 	invoking     func(environment int) (ended func(eventsource.Invocation)) // optional
+	oneQueue     bool                                                       // of all routes; else each has its own
+	astro        func(http.Handler) http.Handler                            // optional: stands before Astro
+	direct       bool                                                       // nobody stands between the function and its servers: no effects are noted
 }
 
 // world is everything between an upload and Astro: a bucket whose changes become messages, a queue for each route, the function
@@ -48,8 +53,10 @@ type world struct {
 	t        *testing.T
 	s3       *s3.Client
 	astro    *astrotest.Server
+	astroURL string // without /v1
 	token    string
 	routes   []*route
+	queues   []*eventsource.Queue
 	effects  *effects
 	function *eventsource.Function
 
@@ -71,13 +78,15 @@ func newWorld(t *testing.T, o worldOptions) *world {
 	var deployments []astrotest.Deployment
 	for i := range o.routes {
 		r := &route{name: fmt.Sprintf("team%02d", i), prefix: fmt.Sprintf("team%02d/", i), deployment: fmt.Sprintf("deployment%02d", i)}
-		r.queue = eventsource.NewQueue(eventsource.QueueOptions{Name: r.name, Visibility: o.timeout, MaxReceives: 10, Seed: o.seed + uint64(i)})
+		if i == 0 || !o.oneQueue {
+			w.queues = append(w.queues, eventsource.NewQueue(eventsource.QueueOptions{Name: r.name, Visibility: o.timeout, MaxReceives: 10, Seed: o.seed + uint64(i)}))
+		}
+		r.queue = w.queues[len(w.queues)-1]
 		w.routes = append(w.routes, r)
 		deployments = append(deployments, astrotest.Deployment{ID: r.deployment})
 	}
 	w.astro = astrotest.New(astrotest.Options{Deployments: deployments})
-	require.NoError(t, w.astro.Start())
-	t.Cleanup(w.astro.Close)
+	w.startAstro(o)
 	for _, name := range []string{dagsBucket, stateBucket} {
 		_, err := w.s3.CreateBucket(t.Context(), &s3.CreateBucketInput{Bucket: &name})
 		require.NoError(t, err)
@@ -86,17 +95,35 @@ func newWorld(t *testing.T, o worldOptions) *world {
 	return w
 }
 
+func (w *world) startAstro(o worldOptions) {
+	w.t.Helper()
+	require.NoError(w.t, w.astro.Start())
+	w.t.Cleanup(w.astro.Close)
+	w.astroURL = strings.TrimSuffix(w.astro.URL(), "/v1")
+	if o.astro != nil {
+		before := httptest.NewServer(o.astro(w.astro))
+		w.t.Cleanup(before.Close)
+		w.astroURL = before.URL
+	}
+}
+
 // startFunction gives each environment its own way to the servers.
 func (w *world) startFunction(gateway *realtest.Gateway, o worldOptions) {
 	w.t.Helper()
 	binary, config := bootstrap(w.t), w.writeConfig(o.settings)
 	w.effects = newEffects(w.t, func(n int) { w.function.Kill(n) })
+	way := func(target string, n int) string {
+		if o.direct {
+			return target
+		}
+		return w.effects.proxy(w.t, target, n)
+	}
 	var runtimes []lambdaruntime.Options
 	for n := range o.environments {
 		runtimes = append(runtimes, lambdaruntime.Options{Binary: binary, Env: []string{
 			"AWS_ACCESS_KEY_ID=" + gateway.AccessKey, "AWS_SECRET_ACCESS_KEY=" + gateway.SecretKey,
-			"AWS_ENDPOINT_URL_S3=" + w.effects.proxy(w.t, gateway.Endpoint, n), "DAGBUCKET_CONFIG=" + config, "TEAM_TOKEN=" + w.token,
-			"ASTRO_API_URL=" + w.effects.proxy(w.t, strings.TrimSuffix(w.astro.URL(), "/v1"), n) + "/v1",
+			"AWS_ENDPOINT_URL_S3=" + way(gateway.Endpoint, n), "DAGBUCKET_CONFIG=" + config, "TEAM_TOKEN=" + w.token,
+			"ASTRO_API_URL=" + way(w.astroURL, n) + "/v1",
 		}})
 	}
 	w.function = eventsource.NewFunction(eventsource.FunctionOptions{
@@ -131,8 +158,8 @@ func (w *world) run(mapping eventsource.MappingOptions, schedule eventsource.Sch
 			w.t.Errorf("an environment did not start: %v", err)
 		}
 	}
-	for _, r := range w.routes {
-		mappings.Go(func() { check(eventsource.Map(ctx, r.queue, w.function, mapping)) })
+	for _, q := range w.queues {
+		mappings.Go(func() { check(eventsource.Map(ctx, q, w.function, mapping)) })
 	}
 	schedules.Go(func() { check(eventsource.Schedule(scheduled, w.function, schedule)) })
 	w.stopSchedule = func() {
@@ -223,8 +250,8 @@ func (w *world) await(within time.Duration, problem func() string) {
 // waiting says how many messages the queues hold; "" is none.
 func (w *world) waiting() string {
 	n := 0
-	for _, r := range w.routes {
-		n += r.queue.Len()
+	for _, q := range w.queues {
+		n += q.Len()
 	}
 	if n == 0 {
 		return ""
@@ -265,8 +292,8 @@ func (w *world) behind(want map[string]map[string]string) string {
 
 func (w *world) requireNoDeadLetters() {
 	w.t.Helper()
-	for _, r := range w.routes {
-		require.Empty(w.t, r.queue.DeadLetters(), "dead letters of %s", r.name)
+	for _, q := range w.queues {
+		require.Empty(w.t, q.DeadLetters())
 	}
 }
 
@@ -438,9 +465,9 @@ func (w *world) log(title string) {
 		}
 	}
 	sent, most := 0, 0
-	for _, r := range w.routes {
-		sent += r.queue.Sent()
-		most = max(most, r.queue.MostReceives())
+	for _, q := range w.queues {
+		sent += q.Sent()
+		most = max(most, q.MostReceives())
 	}
 	seen, killed, atOnce := w.effects.counts()
 	deploys := slices.Sorted(maps.Values(w.finalized()))

@@ -2,6 +2,7 @@ package service
 
 import (
 	"context"
+	"fmt"
 	"log/slog"
 	"sync"
 
@@ -58,7 +59,7 @@ func (e *Entry) wired(ctx context.Context) (*Service, error) {
 	return s, err
 }
 
-// Answer is what a function answers to who called it by hand. Its lists of paths are cut at listLimit.
+// Answer is what a function answers to who called it by hand. Its lists of paths are cut: the routes share listLimit.
 type Answer struct {
 	Results []deployer.Result `json:"results"`
 }
@@ -69,29 +70,39 @@ const listLimit = 1000
 // Answer is the report for who called by hand.
 func (r Report) Answer() Answer {
 	results := append([]deployer.Result{}, r.Results...) // prints as [], not null
+	limit := listLimit / max(len(results), 1)
 	for i := range results {
 		r := &results[i]
 		for _, list := range []*[]string{&r.Added, &r.Modified, &r.Removed} {
-			*list = (*list)[:min(len(*list), listLimit)]
+			*list = (*list)[:min(len(*list), limit)]
 		}
 		for _, list := range []*[]deployer.Note{&r.Kept, &r.LeftOut, &r.Warnings} {
-			*list = (*list)[:min(len(*list), listLimit)]
+			*list = (*list)[:min(len(*list), limit)]
 		}
 	}
 	return Answer{results}
 }
 
-// Retryable says of each run that failed in a way that may pass how it failed.
+// reasonLimit keeps an error short where many routes fail for one reason.
+const reasonLimit = 20
+
+// Retryable says of the runs that failed in a way that may pass how they failed.
 func (r Report) Retryable() []string {
 	var reasons []string
+	more := 0
 	for _, result := range r.Results {
-		if result.Retryable {
+		if result.Retryable && len(reasons) == reasonLimit {
+			more++
+		} else if result.Retryable {
 			where := ""
 			if result.Route != "" { // else the set-up failed
 				where = "route " + result.Route + ": "
 			}
 			reasons = append(reasons, where+result.Reason)
 		}
+	}
+	if more > 0 {
+		reasons = append(reasons, fmt.Sprintf("and %d more routes", more))
 	}
 	return reasons
 }

@@ -14,13 +14,13 @@ import (
 )
 
 // notifier tells people of a route's changes; nil if nobody is to be told.
-func (s *Service) notifier(r config.Route) (deployer.Notifier, error) {
+func (w *wiring) notifier(r config.Route) (deployer.Notifier, error) {
 	if len(r.Notify) == 0 {
 		return nil, nil
 	}
 	var targets []notify.Target
 	for _, t := range r.Notify {
-		send, err := s.sender(t)
+		send, err := w.sender(t)
 		if err != nil {
 			return nil, fmt.Errorf("%s: %w", t.Name(), err)
 		}
@@ -29,13 +29,13 @@ func (s *Service) notifier(r config.Route) (deployer.Notifier, error) {
 	return notify.New(targets...), nil
 }
 
-func (s *Service) sender(t config.Target) (notify.Send, error) {
+func (w *wiring) sender(t config.Target) (notify.Send, error) {
 	if t.Kind == config.Webhook {
-		return s.webhook(t)
+		return w.webhook(t)
 	}
-	topics, ok := s.deps.Topics[t.Kind]
+	topics, ok := w.deps.Topics[t.Kind]
 	if !ok {
-		known := append(slices.Sorted(maps.Keys(s.deps.Topics)), "webhook", "slack")
+		known := append(slices.Sorted(maps.Keys(w.deps.Topics)), "webhook", "slack")
 		return nil, notify.Permanentf("this program cannot publish to %s: topics, only to %s:; a function has its own cloud's clients alone, "+
 			"so name a topic of that cloud, or a webhook", t.Kind, strings.Join(known, ":, "))
 	}
@@ -43,17 +43,17 @@ func (s *Service) sender(t config.Target) (notify.Send, error) {
 }
 
 // webhook resolves nothing yet: what is wrong with a secret keeps no run from its work.
-func (s *Service) webhook(t config.Target) (notify.Send, error) {
-	o := webhook.Options{Slack: t.Format == config.FormatSlack, Version: s.deps.Version}
+func (w *wiring) webhook(t config.Target) (notify.Send, error) {
+	o := webhook.Options{Slack: t.Format == config.FormatSlack, Version: w.deps.Version}
 	o.Address = func(context.Context) (string, error) { return t.Address, nil }
 	var err error
 	if t.Reference != "" {
-		if o.Address, err = s.resolved(t.Reference); err != nil {
+		if o.Address, err = w.resolved(t.Reference); err != nil {
 			return nil, err
 		}
 	}
 	if t.Secret != "" {
-		if o.Secret, err = s.resolved(t.Secret); err != nil {
+		if o.Secret, err = w.resolved(t.Secret); err != nil {
 			return nil, fmt.Errorf("secret: %w", err)
 		}
 	}
@@ -61,9 +61,9 @@ func (s *Service) webhook(t config.Target) (notify.Send, error) {
 }
 
 // resolved reads what a reference names each time: notices are rare, and so a new address or key needs no restart.
-func (s *Service) resolved(reference string) (func(context.Context) (string, error), error) {
-	if err := s.deps.Secrets.Check(reference); err != nil {
+func (w *wiring) resolved(reference string) (func(context.Context) (string, error), error) {
+	if err := w.deps.Secrets.Check(reference); err != nil {
 		return nil, err
 	}
-	return func(ctx context.Context) (string, error) { return s.deps.Secrets.Resolve(ctx, reference) }, nil
+	return func(ctx context.Context) (string, error) { return w.secrets.read(ctx, reference) }, nil
 }

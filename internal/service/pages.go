@@ -18,12 +18,12 @@ type pages struct {
 	prefix string        // of the copy
 }
 
-func (s *Service) pages(ctx context.Context, store *state.Store, r config.Route) (*pages, error) {
+func (w *wiring) pages(ctx context.Context, store *state.Store, r config.Route) (*pages, error) {
 	p := &pages{store: store}
 	if r.Status == nil {
 		return p, nil
 	}
-	b, err := s.deps.Buckets.Open(ctx, *r.Status)
+	b, err := w.open(ctx, *r.Status)
 	p.copy, p.prefix = b, r.Status.Prefix
 	return p, err
 }

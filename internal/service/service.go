@@ -11,21 +11,14 @@ import (
 	"strings"
 	"time"
 
-	"golang.org/x/sync/errgroup"
-
 	"github.com/dagbucket/dagbucket/internal/astro"
 	"github.com/dagbucket/dagbucket/internal/bucket"
 	"github.com/dagbucket/dagbucket/internal/config"
 	"github.com/dagbucket/dagbucket/internal/deployer"
-	"github.com/dagbucket/dagbucket/internal/event"
 	"github.com/dagbucket/dagbucket/internal/notify"
 	"github.com/dagbucket/dagbucket/internal/pysyntax"
 	"github.com/dagbucket/dagbucket/internal/secret"
-	"github.com/dagbucket/dagbucket/internal/state"
 )
-
-// routesAtOnce bounds the runs side by side, of an invocation or of a process that shares them: each may need the memory of one run.
-const routesAtOnce = 2
 
 // Deps is what a Service needs of its surroundings.
 type Deps struct {
@@ -38,6 +31,7 @@ type Deps struct {
 	// SummaryAttrs, if set, adds attributes to the one line that is logged for each run.
 	SummaryAttrs func(deployer.Result) []slog.Attr
 	Progress     func(deployer.Progress) // optional
+	Transport    astro.Transport         // to Astro, of all routes; nil: one made for them
 	// Follow has a run that deployed wait for Astro to run it, if there is one route; else a later run finds out.
 	Follow bool
 	// Share lets concurrent calls of Handle share runs, one at a time for each route: for a process that serves many requests at once.
@@ -47,17 +41,20 @@ type Deps struct {
 // Service runs the routes of one configuration. It may be used concurrently.
 type Service struct {
 	deps   Deps
+	config *config.Config
 	routes []*deployer.Route
 	lanes  []*deployer.Lane // of the routes; nil if runs are not shared
-	config *config.Config
+	index  *index           // of the routes
 }
 
 // New wires every route of cfg. It opens buckets, but asks nothing of them.
 func New(ctx context.Context, cfg *config.Config, deps Deps) (*Service, error) {
-	s := &Service{deps: deps, config: cfg}
-	slots := make(chan struct{}, routesAtOnce)
+	s := &Service{deps: deps, config: cfg, index: newIndex(cfg.Routes)}
+	limitGo(cfg.Memory, deps.Syntax != nil)
+	w := newWiring(cfg, deps)
+	slots := make(chan struct{}, runsAtOnce)
 	for _, r := range cfg.Routes {
-		route, err := s.wire(ctx, r)
+		route, err := w.wire(ctx, r)
 		if err != nil {
 			return nil, fmt.Errorf("route %s: %w", r.Name, err)
 		}
@@ -71,55 +68,6 @@ func New(ctx context.Context, cfg *config.Config, deps Deps) (*Service, error) {
 		}
 	}
 	return s, nil
-}
-
-func (s *Service) wire(ctx context.Context, r config.Route) (*deployer.Route, error) {
-	if err := s.deps.Secrets.Check(r.Token); err != nil {
-		return nil, fmt.Errorf("token: %w", err)
-	}
-	client, err := astro.New(astro.Options{
-		BaseURL: s.config.AstroURL, Organization: r.Organization, Deployment: r.Deployment,
-		Token: secret.Cached(s.deps.Secrets, r.Token), Version: s.deps.Version,
-	})
-	if err != nil {
-		return nil, err
-	}
-	states, err := s.deps.Buckets.Open(ctx, s.config.State)
-	if err != nil {
-		return nil, fmt.Errorf("state %s: %w", s.config.State, err)
-	}
-	route := &deployer.Route{
-		Name: r.Name, Deployment: r.Deployment, BaseDir: r.BaseDir,
-		Store: state.NewStore(states, s.config.State.Prefix, r.Name), Astro: Astro(client),
-		QuietPeriod: r.QuietPeriod, MaxWait: r.MaxWait,
-		AllowEmpty: r.Guard.AllowEmpty, MaxRemovedPercent: r.Guard.MaxRemovedPercent, MaxRemovedFiles: r.Guard.MaxRemovedFiles,
-		ReplaceExisting: r.ReplaceExisting, OnDrift: r.OnDrift,
-		MaxFiles: r.Limits.MaxFiles, MaxBytes: r.Limits.MaxBytes, KeepBundles: r.KeepBundles,
-		Clock: deployer.SystemClock{}, NewRun: NewRun, Log: s.deps.Log, Progress: s.deps.Progress,
-	}
-	if s.deps.Syntax != nil {
-		route.Syntax = s.deps.Syntax
-	}
-	if r.ImportErrors {
-		route.Airflow = airflowAdapter{client}
-	}
-	if route.Pages, err = s.pages(ctx, route.Store, r); err != nil {
-		return nil, fmt.Errorf("status %s: %w", r.Status, err)
-	}
-	if s.deps.Follow && len(s.config.Routes) == 1 { // or runs that wait for Astro could be in the way of another route's
-		route.Follow = s.config.Follow
-	}
-	if route.Notifier, err = s.notifier(r); err != nil {
-		return nil, fmt.Errorf("notify: %w", err)
-	}
-	for _, src := range r.Sources {
-		b, err := s.deps.Buckets.Open(ctx, src.URL)
-		if err != nil {
-			return nil, fmt.Errorf("source %s: %w", src.URL, err)
-		}
-		route.Sources = append(route.Sources, deployer.Source{URL: src.URL.String(), Bucket: b, Prefix: src.URL.Prefix, Mount: src.Mount, Syntax: src.Syntax})
-	}
-	return route, nil
 }
 
 // NewRun names a run by time and chance, such as "20261123T041106Z-9f86d081".
@@ -137,10 +85,8 @@ func (s *Service) Route(name string) (*deployer.Route, error) {
 	if name == "" {
 		return nil, fmt.Errorf("there are %d routes (%s): choose one with --route", len(s.routes), strings.Join(s.names(), ", "))
 	}
-	for _, r := range s.routes {
-		if r.Name == name {
-			return r, nil
-		}
+	if i, known := s.index.named[name]; known {
+		return s.routes[i], nil
 	}
 	return nil, fmt.Errorf("no route is called %q: there is %s", name, strings.Join(s.names(), ", "))
 }
@@ -199,126 +145,4 @@ func Summary(r deployer.Result, took time.Duration) []slog.Attr {
 		slog.Float64("notLiveAge", r.NotLiveAge), slog.Float64("seconds", max(took.Seconds()-r.Seconds[deployer.StepFollow], 0)),
 	}
 	return append(append(line, stepFields(r)...), requestFields(r)...)
-}
-
-// Report is what became of a batch.
-type Report struct {
-	Results []deployer.Result // one for each route that was run, in order of the configuration
-	Failed  []int             // indexes of the messages that must come again, ascending
-}
-
-// due is what a batch asks of one route.
-type due struct {
-	times    []time.Time
-	messages []int
-}
-
-// Handle runs every route that the batch's events ask for, each once. A message fails if it cannot be decoded, or if a route that it
-// asks for failed in a way that may pass.
-func (s *Service) Handle(ctx context.Context, batch event.Batch) Report {
-	failed := make([]bool, len(batch.Messages))
-	dues := make([]due, len(s.routes))
-	for i, m := range batch.Messages {
-		if m.Err != nil {
-			s.deps.Log.Error("cannot decode a message; it fails until it reaches the dead-letter queue", "messageId", m.ID, "error", m.Err)
-			failed[i] = true
-			continue
-		}
-		for _, e := range m.Events {
-			s.assign(dues, i, e)
-		}
-	}
-	results := s.runAll(ctx, dues)
-	var report Report
-	for i, d := range dues {
-		if len(d.messages) == 0 {
-			continue
-		}
-		report.Results = append(report.Results, results[i])
-		for _, m := range d.messages {
-			failed[m] = failed[m] || results[i].Retryable
-		}
-	}
-	for i, f := range failed {
-		if f {
-			report.Failed = append(report.Failed, i)
-		}
-	}
-	return report
-}
-
-// runAll runs the routes that are due, or waits for the runs that others share with them.
-func (s *Service) runAll(ctx context.Context, dues []due) []deployer.Result {
-	results := make([]deployer.Result, len(s.routes))
-	var g errgroup.Group
-	if s.lanes == nil {
-		g.SetLimit(routesAtOnce)
-	}
-	for i, r := range s.routes {
-		switch {
-		case len(dues[i].messages) == 0:
-		case s.lanes != nil:
-			g.Go(func() error { results[i] = s.share(ctx, i, dues[i].times); return nil })
-		default:
-			g.Go(func() error { results[i] = s.Sync(ctx, r, dues[i].times); return nil })
-		}
-	}
-	_ = g.Wait() // no run returns an error
-	return results
-}
-
-// share waits for a run of a route that covers the events.
-func (s *Service) share(ctx context.Context, route int, events []time.Time) deployer.Result {
-	result, err := s.lanes[route].Run(ctx, workEnd(ctx), events)
-	if err != nil {
-		return deployer.Result{Route: s.routes[route].Name, Outcome: deployer.Failed, Retryable: true, Err: err,
-			Reason: "the request's time was over before a run had seen what it tells of"}
-	}
-	return result
-}
-
-// assign notes an event with every route that it concerns.
-func (s *Service) assign(dues []due, message int, e event.Event) {
-	if e.Kind == event.Test {
-		s.deps.Log.Info("the storage's test event arrived: notifications work", "bucket", e.Bucket)
-		return
-	}
-	concerned := false
-	for i, r := range s.config.Routes {
-		if !concerns(e, r) {
-			continue
-		}
-		concerned = true
-		dues[i].times = append(dues[i].times, timeOf(e))
-		if d := &dues[i]; len(d.messages) == 0 || d.messages[len(d.messages)-1] != message {
-			d.messages = append(d.messages, message)
-		}
-	}
-	if !concerned {
-		s.deps.Log.Warn("an event is for no route, and is acknowledged", "kind", e.Kind, "bucket", e.Bucket, "key", e.Key, "route", e.Route)
-	}
-}
-
-// timeOf is when what e tells of happened. The schedule and people want a look now: no earlier listing may stand in for it.
-func timeOf(e event.Event) time.Time {
-	if e.Kind == event.Schedule || e.Kind == event.Manual {
-		return time.Time{}
-	}
-	return e.Time
-}
-
-// concerns reports whether e is a reason to run r.
-func concerns(e event.Event, r config.Route) bool {
-	switch e.Kind {
-	case event.Schedule:
-		return true
-	case event.Manual:
-		return e.Route == "" || e.Route == r.Name
-	}
-	for _, src := range r.Sources {
-		if src.URL.Scheme == e.Scheme && src.URL.Bucket == e.Bucket && strings.HasPrefix(e.Key, src.URL.Prefix) {
-			return true
-		}
-	}
-	return false
 }

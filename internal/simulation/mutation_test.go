@@ -32,7 +32,7 @@ var mutations = []mutation{
 	{"reads are not pinned", "deployer/fetch.go", "body := bucket.NewReader(ctx, s.Bucket, *it.object)", "loose := *it.object\n\tloose.Version = \"\"\n\tbody := bucket.NewReader(ctx, s.Bucket, loose)", 0},
 	{"nobody rings", "state/lease.go", "t = Taken{Late: l.garbage || l.age > leaseLate}\n\t\treturn l.rung(), !l.Again && !l.garbage", "t = Taken{Late: l.garbage || l.age > leaseLate}\n\t\treturn l.rung(), false", 0}, // mut-no-bell
 	{"one listing is enough for a removal", "deployer/settle.go", "if wait <= 0 && len(missing) == 0 {", "if wait <= 0 {", 0},
-	{"the last listing alone removes", "deployer/settle.go", "v.doubtful = without(missing, x.missing(before))", "_ = before", 0},
+	{"the last listing alone removes", "deployer/settle.go", "v.doubtful = without(missing, before.missing)", "_ = before", 0},
 	{"no guard", "deployer/guard.go", "if gone <= b.MaxRemovedFiles || gone*100 <= b.MaxRemovedPercent*g.Largest {", "if true {", 0},
 	{"the guard forgets the last 24 hours", "state/record.go", "for _, s := range fresh(r.Sizes[source], now) {", "for _, s := range fresh(nil, now) {", 0},
 	{"an empty source is deployed", "deployer/guard.go", "if empty, configured := b.plan.empty[source]; configured && empty {", "if empty, configured := b.plan.empty[source]; configured && empty && b.AllowEmpty {", 0},

@@ -19,7 +19,7 @@ locals {
 }
 
 # One module, one function, one queue. Events of different teams may come to different invocations, as many at once as there are teams; the
-# schedule is one message, whose invocation looks at all teams, two at a time. Hence the longest time-out there is.
+# schedule is one message, whose invocation looks at all teams side by side. Hence the longest time-out there is, in case that Astro is slow.
 module "dagbucket" {
   source   = "../../aws"
   zip_file = var.zip_file

@@ -26,7 +26,7 @@ import (
 const (
 	// A streamed Put holds its first part and a pool of partsAtOnce+1: 24 MiB, beside at most another part of garbage.
 	partSize    = 8 << 20
-	partsAtOnce = 1 // while the next one is filled
+	partsAtOnce = 1               // while the next one is filled
 	abortTime   = 2 * time.Second // for taking back the parts of an upload that failed
 	// conditionalLimit is the largest body of a conditional Put in bytes.
 	conditionalLimit = 16 << 20

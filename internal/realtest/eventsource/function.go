@@ -40,6 +40,7 @@ type Function struct {
 
 	mu          sync.Mutex
 	invocations []Invocation
+	peakRSS     int64
 }
 
 type environment struct {
@@ -107,6 +108,7 @@ func (f *Function) invokeIn(ctx context.Context, e *environment, source string, 
 		if err == nil {
 			f.mu.Lock()
 			f.invocations = append(f.invocations, i)
+			f.peakRSS = max(f.peakRSS, process.PeakRSS())
 			f.mu.Unlock()
 		}
 		return i, err
@@ -157,4 +159,11 @@ func (f *Function) Invocations() []Invocation {
 	f.mu.Lock()
 	defer f.mu.Unlock()
 	return append([]Invocation{}, f.invocations...)
+}
+
+// PeakRSS is the most resident memory, in bytes, that any of the processes has had when an invocation ended.
+func (f *Function) PeakRSS() int64 {
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	return f.peakRSS
 }

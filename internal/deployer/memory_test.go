@@ -1,0 +1,78 @@
+package deployer_test
+
+import (
+	"context"
+	"errors"
+	"strings"
+	"testing"
+
+	"github.com/stretchr/testify/require"
+
+	"github.com/dagbucket/dagbucket/internal/bucket/membucket"
+	"github.com/dagbucket/dagbucket/internal/deployer"
+)
+
+// limited is a Memory of a fixed size for one run at a time.
+type limited struct {
+	t           *testing.T
+	whole, used int64
+	most        int64
+	err         error
+}
+
+func (l *limited) Acquire(_ context.Context, n int64) (int64, error) {
+	if l.err != nil {
+		return 0, l.err
+	}
+	require.Zero(l.t, l.used, "a run that waits for memory holds none")
+	l.used = min(n, l.whole)
+	l.most = max(l.most, l.used)
+	return l.used, nil
+}
+
+func (l *limited) Release(n int64) {
+	require.Positive(l.t, n)
+	l.used -= n
+	require.GreaterOrEqual(l.t, l.used, int64(0))
+}
+
+// TestARunReservesMemory for what it packs, gives most of it back before it talks to Astro, and all of it at its end, however that comes.
+func TestARunReservesMemory(t *testing.T) {
+	w := newWorld(t)
+	memory := &limited{t: t, whole: 1 << 40}
+	w.route.Memory, w.route.SmallBundle = memory, 1<<20
+	w.put("dags/a.py", strings.Repeat("a", 1000))
+	atCreate := int64(-1)
+	w.astro.before = func(call string) {
+		if call == "create" {
+			atCreate = memory.used
+		}
+	}
+	w.requireOutcome(deployer.Deployed, w.sync())
+	require.Positive(t, memory.most)
+	require.Positive(t, atCreate, "the bundle and the lines are still there")
+	require.Less(t, atCreate, memory.most/10)
+	require.Zero(t, memory.used)
+
+	small := memory.most
+	memory.whole, memory.most = small/2, 0
+	w.put("dags/a.py", strings.Repeat("b", 1000))
+	w.requireOutcome(deployer.Deployed, w.sync())
+	require.Equal(t, small/2, memory.most, "there is no more")
+	require.Zero(t, memory.used)
+
+	w.states.Fault = func(op membucket.Op, key string, _ bool) error {
+		if op == membucket.Put && strings.Contains(key, "bundles/") {
+			return errors.New("no storage")
+		}
+		return nil
+	}
+	w.put("dags/a.py", strings.Repeat("c", 1000))
+	w.requireOutcome(deployer.Failed, w.sync())
+	require.Zero(t, memory.used)
+
+	w.states.Fault, memory.err = nil, context.DeadlineExceeded
+	r := w.requireOutcome(deployer.Failed, w.sync())
+	require.Contains(t, r.Reason, "waiting for memory that other routes use")
+	require.True(t, r.Retryable)
+}

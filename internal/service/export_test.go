@@ -1,0 +1,4 @@
+package service
+
+// RunsAtOnce is for tests.
+const RunsAtOnce = runsAtOnce

@@ -24,7 +24,7 @@ type view struct {
 	listed   time.Time        // when the listing began, by the storage's clock (the earliest of several)
 	began    time.Time        // the same by the local clock
 	revision string           // equal revisions show equal keys and versions
-	missing  map[string]bool // what is live and not shown; of a listing that is waited behind
+	missing  map[string]bool  // what is live and not shown; of a listing that is waited behind
 	// doubtful holds what is live and missing here, but not missing in the listing before: such a removal does not count.
 	doubtful map[string]bool
 }

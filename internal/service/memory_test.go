@@ -124,3 +124,20 @@ func TestGoKeepsToTheFunctionsMemory(t *testing.T) {
 	limitGo(1<<30, true)
 	require.EqualValues(t, 342<<20, debug.SetMemoryLimit(-1), "who set it knows")
 }
+
+// TestLargeRunsLeaveLessGarbage, as long as they are under way.
+func TestLargeRunsLeaveLessGarbage(t *testing.T) {
+	m := newMemory(0, true)
+	var said []int
+	m.collect = func(percent int) { said = append(said, percent) }
+	acquire(t, m, 60<<20)
+	require.Empty(t, said)
+	acquire(t, m, 60<<20)
+	acquire(t, m, 20<<20)
+	require.Equal(t, []int{lessGarbage}, said)
+	m.Release(20 << 20)
+	m.Release(60 << 20)
+	m.Release(60 << 20)
+	require.Equal(t, []int{lessGarbage, garbage}, said)
+	require.Nil(t, garbageOf(0), "only a function has so little memory")
+}

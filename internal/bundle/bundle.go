@@ -88,9 +88,10 @@ func (w *Writer) advance(path string) error {
 // AtChunk reports whether the next file begins a chunk.
 func (w *Writer) AtChunk() bool { return w.packed.size == 0 }
 
-// Copy appends a chunk of another bundle as it is, which takes no compressing. packed gives its bytes; with others than those of its sum it is
-// ErrSum, and this bundle is void; with other files too. files yields the path of each of its files, and the SHA-256 of the content. It must not be called within a
-// chunk, and only for a chunk that Add would make of the same files: see AtChunk and Chunk.Ends.
+// Copy appends a chunk of another bundle as it is, which takes no compressing. packed gives its bytes, and files yields the path of each of its
+// files with the SHA-256 of the content. It must not be called within a chunk, and only for one that Add would make of the same files: see AtChunk,
+// Chunk.Ends and Format. It is ErrChecksum if bytes or files are not those that c was made of, and io.ErrUnexpectedEOF if there are fewer bytes; then
+// this bundle is void.
 func (w *Writer) Copy(c Chunk, packed io.Reader, files func(yield func(path, sum string) bool)) error {
 	if !w.AtChunk() {
 		return errors.New("bundle: a chunk is copied into another")
@@ -106,7 +107,7 @@ func (w *Writer) Copy(c Chunk, packed io.Reader, files func(yield func(path, sum
 		addToDigest(w.digest, path, sum)
 		addToDigest(named, path, sum)
 	}
-	if err := w.packed.copy(Placed{first, c}, named, packed, w.buffer); err != nil {
+	if err := w.packed.take(Placed{first, c}, named, packed, w.buffer); err != nil {
 		return fmt.Errorf("bundle: copying from %q on: %w", first, err)
 	}
 	return nil

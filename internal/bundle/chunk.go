@@ -10,11 +10,16 @@ import (
 
 // Chunk is a run of files of a bundle that was compressed on its own.
 type Chunk struct {
+	Format int    // Format, when it was compressed
 	Packed int64  // bytes, compressed
 	Size   int64  // bytes of the tar archive
 	CRC32  uint32 // of those
 	SHA256 string // of the compressed bytes and of all that is told of them: see seal
 }
+
+// Format names how this package makes chunks of files. Raise it when that changes (where chunks end, the level, the compressor's output), or
+// chunks of both ways would end up in one bundle. A test pins it.
+const Format = 1
 
 // Placed is a chunk and where it is.
 type Placed struct {
@@ -31,8 +36,8 @@ func (c Chunk) seal(packed, files hash.Hash) string {
 	return hex.EncodeToString(packed.Sum(nil))
 }
 
-// ErrSum says that the bytes of a chunk are not those of its sum.
-var ErrSum = errors.New("a chunk has another SHA-256 than it should")
+// ErrChecksum says that a chunk is not what its SHA-256 is of.
+var ErrChecksum = errors.New("a chunk has another SHA-256 than it should")
 
 const (
 	// A chunk ends with a file whose name says so, once it holds minChunk, and at the latest with the file that fills maxChunk. So its end stays

@@ -3,6 +3,8 @@ package bundle_test
 import (
 	"bytes"
 	"compress/gzip"
+	"crypto/sha256"
+	"encoding/hex"
 	"errors"
 	"fmt"
 	"hash/crc32"
@@ -126,9 +128,8 @@ func TestStandardReadersReadIt(t *testing.T) {
 	unpacked, err := io.ReadAll(r)
 	require.NoError(t, err)
 	size := int64(1024)
-	for i, c := range s.chunks {
+	for _, c := range s.chunks {
 		size += c.Size
-		_ = i
 	}
 	require.Len(t, unpacked, int(size))
 	at := int64(0)
@@ -233,7 +234,7 @@ func TestCopyRefuses(t *testing.T) {
 		is      error
 		damaged bool
 	}{
-		"damaged":   {bytes.NewReader(damaged), bundle.ErrSum, true},
+		"damaged":   {bytes.NewReader(damaged), bundle.ErrChecksum, true},
 		"too short": {bytes.NewReader(packed[:len(packed)-1]), io.ErrUnexpectedEOF, true},
 		"broken":    {io.MultiReader(bytes.NewReader(packed[:10]), errReader{errBroken}), errBroken, false},
 	} {
@@ -253,7 +254,7 @@ func TestCopyRefuses(t *testing.T) {
 		t.Run(name, func(t *testing.T) {
 			c := old.chunks[0].Chunk
 			claimed := change(&c, paths)
-			require.ErrorIs(t, bundle.NewWriter(io.Discard).Copy(c, bytes.NewReader(packed), old.files(claimed)), bundle.ErrSum)
+			require.ErrorIs(t, bundle.NewWriter(io.Discard).Copy(c, bytes.NewReader(packed), old.files(claimed)), bundle.ErrChecksum)
 		})
 	}
 	w := bundle.NewWriter(io.Discard)
@@ -292,4 +293,51 @@ func FuzzChunkReader(f *testing.F) {
 			}
 		}
 	})
+}
+
+// TestChunksArePinned: whoever changes where chunks end, or how they are compressed, raises Format.
+func TestChunksArePinned(t *testing.T) {
+	files := small(3000)
+	files["dags/team_03/large.bin"] = strings.Repeat("0123456789", 300_000)
+	s := store(t, files)
+	require.Equal(t, 1, bundle.Format)
+	require.Len(t, s.chunks, 19)
+	sum := sha256.Sum256(s.archive)
+	require.Equal(t, "c90e87b9ecb1601f65f8bc6ba1cf9486ff771c923a11bac619573fa6bd87c389", hex.EncodeToString(sum[:]))
+	for _, c := range s.chunks {
+		require.Equal(t, bundle.Format, c.Format)
+	}
+}
+
+// failing fails after so many bytes.
+type failing struct{ left int }
+
+var errFull = errors.New("full")
+
+func (f *failing) Write(p []byte) (int, error) {
+	if f.left -= len(p); f.left < 0 {
+		return 0, errFull
+	}
+	return len(p), nil
+}
+
+// TestAWriterThatFails is told of, wherever it does.
+func TestAWriterThatFails(t *testing.T) {
+	files := small(3000)
+	s := store(t, files)
+	for left := 0; left < len(s.archive); left += len(s.archive)/50 + 1 {
+		w := bundle.NewWriter(&failing{left})
+		var err error
+		for _, path := range slices.Sorted(maps.Keys(files)) {
+			if _, err = w.Add(entry(files, path), strings.NewReader(files[path])); err != nil {
+				break
+			}
+		}
+		if err == nil {
+			err = w.Close()
+		}
+		require.ErrorIs(t, err, errFull)
+		err = bundle.NewWriter(&failing{left}).Copy(s.chunks[0].Chunk, bytes.NewReader(s.bytes(0)), s.files(s.paths(0)))
+		require.Equal(t, left < bundle.HeaderSize+len(s.bytes(0)), errors.Is(err, errFull), "%d: %v", left, err)
+	}
 }

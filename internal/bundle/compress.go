@@ -169,7 +169,7 @@ func (c *compressor) writeOldest() error {
 	<-b.done
 	if b.begins != nil {
 		c.closeChunk()
-		c.chunks, c.writing, c.sum = append(c.chunks, Placed{First: b.begins.first}), b.begins, sha256.New()
+		c.chunks, c.writing, c.sum = append(c.chunks, Placed{First: b.begins.first, Chunk: Chunk{Format: Format}}), b.begins, sha256.New()
 	}
 	if !b.end {
 		last := &c.chunks[len(c.chunks)-1]
@@ -210,8 +210,8 @@ func (c *compressor) write(p []byte) error {
 	return err
 }
 
-// copy adds a chunk that is compressed already.
-func (c *compressor) copy(p Placed, files hash.Hash, packed io.Reader, buffer []byte) error {
+// take adds a chunk that is compressed already.
+func (c *compressor) take(p Placed, files hash.Hash, packed io.Reader, buffer []byte) error {
 	if err := c.drain(); err != nil {
 		return err
 	}
@@ -226,7 +226,7 @@ func (c *compressor) copy(p Placed, files hash.Hash, packed io.Reader, buffer []
 	case n < p.Packed:
 		return io.ErrUnexpectedEOF
 	case p.seal(sum, files) != p.SHA256:
-		return ErrSum
+		return ErrChecksum
 	}
 	c.closeChunk()
 	c.chunks = append(c.chunks, p)

@@ -84,7 +84,7 @@ func Damaged(err error) bool {
 	if errors.As(err, &corrupt) || errors.As(err, &internal) {
 		return true
 	}
-	for _, sign := range []error{ErrSum, gzip.ErrHeader, gzip.ErrChecksum, tar.ErrHeader, tar.ErrFieldTooLong, errNotRegular, io.ErrUnexpectedEOF, io.EOF} {
+	for _, sign := range []error{ErrChecksum, gzip.ErrHeader, gzip.ErrChecksum, tar.ErrHeader, tar.ErrFieldTooLong, errNotRegular, io.ErrUnexpectedEOF, io.EOF} {
 		if errors.Is(err, sign) {
 			return true
 		}

@@ -138,9 +138,9 @@ func (x *run) recordUnchanged(ctx context.Context) error {
 		rec.Supersede(rec.Pending.TarballVersion)
 		rec.Pending = nil
 	}
-	replaced, files := "", x.live
+	replaced, described, files := "", "", x.live
 	if rec.Live != nil && (rec.Live.Revision != x.view.revision || x.plan.made && rec.Live.Verdicts != x.verdictsOfPlan()) {
-		replaced = rec.Live.Manifest
+		replaced, described = rec.Live.Manifest, rec.Live.Run
 		var err error
 		if files, err = x.renewManifest(ctx, rec.Live); err != nil {
 			return err
@@ -162,7 +162,7 @@ func (x *run) recordUnchanged(ctx context.Context) error {
 	}
 	// A crash here leaves the manifest that was replaced, for a later deploy to prune, and people untold: the next run tells them.
 	x.live = files
-	if replaced != "" && replaced != rec.Live.Run {
+	if replaced != "" && replaced != rec.Live.Run && replaced != described { // the description at Astro names that one, if the record is lost
 		x.discardRun(ctx, replaced)
 	}
 	x.reportRecord()

@@ -3,11 +3,12 @@ package deployer
 import (
 	"context"
 	"fmt"
+	"time"
 )
 
 // What a run holds while it packs and deploys, in bytes, as it was measured with up to 100,000 files.
 const (
-	memoryBase    = 10 << 20 // the compressor, and a part on its way into the state
+	memoryBase    = 16 << 20 // the compressor, and a part on its way into the state
 	memoryPerFile = 2 << 10  // lines of manifests, the listing and the plan, and what the garbage collector did not see yet
 	memoryFetch   = 64 << 10 // a request and its connection, beside the head of the object
 	memoryParts   = 24 << 20 // at most: more parts on their way, and the bundle if it is small
@@ -27,17 +28,21 @@ func (x *run) memoryNeed() int64 {
 	return memoryBase + int64(len(x.plan.items))*memoryPerFile + heads + min(all, memoryParts)
 }
 
-// reserveMemory waits until the runs of this process leave enough memory for the plan. The attempt gives it back.
+// reserveMemory waits until the runs of this process leave enough memory for the plan; the attempt gives it back. The listing, the manifest and
+// the plan are there already: about a quarter of what it asks for.
 func (x *run) reserveMemory(ctx context.Context) error {
-	x.releaseMemory() // of an earlier plan
 	if x.Memory == nil {
 		return nil
 	}
+	began := x.Clock.Now()
 	got, err := x.Memory.Acquire(ctx, x.memoryNeed())
 	if err != nil {
 		return fmt.Errorf("waiting for memory that other routes use: %w", err)
 	}
 	x.reserved = got
+	if took := x.Clock.Now().Sub(began); took > time.Second {
+		x.Log.Info("waited for memory that other routes used", "route", x.Name, "seconds", took.Seconds())
+	}
 	return nil
 }
 

@@ -27,7 +27,7 @@ type packed struct {
 }
 
 // pack is steps 6 to 8: it streams the plan's files through the packer into the state bucket. Nothing grows with the bundle: at
-// most one window of heads, one tar block and the storage's upload buffers are held.
+// most one window of heads, the compressor's blocks, the storage's upload buffers and a small bundle are held.
 func (x *run) pack(ctx context.Context) error {
 	if err := x.reserveMemory(ctx); err != nil {
 		return err
@@ -224,5 +224,13 @@ type countingWriter struct {
 func (c *countingWriter) Write(p []byte) (int, error) {
 	n, err := c.w.Write(p)
 	c.n += int64(n)
+	if err != nil {
+		err = &sinkError{err}
+	}
 	return n, err
 }
+
+// sinkError is of the bundle that is written: it says nothing of one that is read meanwhile.
+type sinkError struct{ error }
+
+func (e *sinkError) Unwrap() error { return e.error }

@@ -278,6 +278,7 @@ func (x *run) collectUntilStill(ctx context.Context) error {
 // collect finds out what to deploy and packs it. A *movedError says that the bucket moved meanwhile.
 func (x *run) collect(ctx context.Context) error {
 	x.packed = nil
+	x.releaseMemory() // of an earlier plan: this may wait long
 	x.checks.reset()
 	if x.leftovers {
 		x.discard(ctx)

@@ -7,6 +7,7 @@ import (
 	"fmt"
 	"io"
 	"slices"
+	"sync"
 	"time"
 
 	"golang.org/x/sync/errgroup"
@@ -88,15 +89,12 @@ func without(a, b map[string]bool) map[string]bool {
 
 // listAhead lists all sources. If an event tells that something changed, it reads meanwhile what the listing will be compared with.
 func (x *run) listAhead(ctx context.Context) (v *view, err error) {
-	var g errgroup.Group // without a context of its own: the listing's error counts, and the other one comes again
+	var read sync.WaitGroup
+	defer read.Wait()
 	if slices.ContainsFunc(x.wake, func(event time.Time) bool { return !event.IsZero() }) {
-		g.Go(func() error { return x.readLive(ctx) })
+		read.Go(func() { _ = x.readLive(ctx) }) // whoever needs it reads it again, and learns of the error
 	}
-	v, err = x.list(ctx)
-	if readErr := g.Wait(); err == nil {
-		err = readErr
-	}
-	return v, err
+	return x.list(ctx)
 }
 
 // list lists all sources.

@@ -49,12 +49,24 @@ func (l *Lane) Run(ctx context.Context, end time.Time, events []time.Time) (Resu
 	if l.crowded() {
 		select {
 		case l.slots <- struct{}{}:
-			defer func() { <-l.slots }()
-			return l.runFor([]*request{{events: events, end: end}}), nil
+			return await(ctx, l.beside(&request{events: events, end: end}))
 		default: // it waits anyway
 		}
 	}
-	done := l.join(end, events)
+	return await(ctx, l.join(end, events))
+}
+
+// beside runs for one request alone, in the slot that was taken for it.
+func (l *Lane) beside(r *request) <-chan Result {
+	done := make(chan Result, 1)
+	go func() {
+		defer func() { <-l.slots }()
+		done <- l.runFor([]*request{r})
+	}()
+	return done
+}
+
+func await(ctx context.Context, done <-chan Result) (Result, error) {
 	select {
 	case result := <-done:
 		return result, nil

@@ -54,6 +54,8 @@ func chunksOf(lines []state.File) []storedChunk {
 		switch {
 		case f.State == state.LeftOut:
 			continue
+		case f.Chunk != nil && f.Chunk.Format != bundle.Format:
+			return nil // copied, it would not be what is packed today
 		case f.Chunk != nil:
 			chunks = append(chunks, storedChunk{Chunk: bundle.Chunk(*f.Chunk)})
 		case chunks == nil:
@@ -243,6 +245,10 @@ func (l *storedBundle) begin() io.Reader {
 
 // bundleError tells a live bundle that is not what it should be from one that could not be read.
 func bundleError(ctx context.Context, err error) error {
+	var sink *sinkError
+	if errors.As(err, &sink) {
+		return sink.error
+	}
 	if ctx.Err() != nil || !damaged(err) {
 		return fmt.Errorf("reading the live bundle: %w", err)
 	}

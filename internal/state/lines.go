@@ -91,10 +91,13 @@ func writeLines[T any](w io.Writer, values []T, between string) error {
 // readLines reads values, each on a line of its own, and hands them over in order: at most limit of them.
 func readLines[T any](r io.Reader, limit int, take func(values []T)) error {
 	lines := bufio.NewReaderSize(r, 256<<10)
-	count := 0
+	count := 0 // of lines, also of empty ones
 	next := func() (*part[T], error) {
 		p := &part[T]{}
 		for n := 0; n < linesAtOnce; n++ {
+			if count++; count > limit+1 { // the last line may be followed by nothing
+				return nil, fmt.Errorf("it has more than %d lines", limit)
+			}
 			line, err := lines.ReadSlice('\n')
 			for err == bufio.ErrBufferFull {
 				p.text.Write(line)
@@ -114,19 +117,18 @@ func readLines[T any](r io.Reader, limit int, take func(values []T)) error {
 		return p, nil
 	}
 	return inOrder(next, decode[T], func(p *part[T]) error {
-		if count += len(p.values); count > limit {
-			return fmt.Errorf("it has more than %d lines", limit)
-		}
 		take(p.values)
 		return nil
 	})
 }
 
 func decode[T any](p *part[T]) {
-	p.values = make([]T, 0, linesAtOnce)
 	for line := range bytes.Lines(p.text.Bytes()) {
 		if len(bytes.TrimSpace(line)) == 0 {
 			continue
+		}
+		if p.values == nil {
+			p.values = make([]T, 0, linesAtOnce)
 		}
 		var v T
 		if err := json.Unmarshal(line, &v); err != nil {

@@ -74,6 +74,7 @@ type File struct {
 
 // Chunk is a part of a bundle that can be read, and copied, alone: from the file whose line has it to the one before the next that has one.
 type Chunk struct {
+	Format int    `json:"format"` // of the way to make chunks
 	Packed int64  `json:"packed"` // bytes in the bundle; the first begins after its header
 	Size   int64  `json:"size"`   // bytes, unpacked
 	CRC32  uint32 `json:"crc32"`  // of those

@@ -52,7 +52,7 @@ func kindOfS3(r *http.Request) string {
 	return strings.ToLower(r.Method)
 }
 
-// TestRequestsAreWhatTheServersCount, and one changed file of 2,500 costs what one of ten does but for the pages of the listing.
+// TestRequestsAreWhatTheServersCount, and one changed file of 2,500 costs one read and a few requests besides the pages of the listing.
 func TestRequestsAreWhatTheServersCount(t *testing.T) {
 	s := newSetup(t, astrotest.Options{})
 	storage := &ledger{handler: s3server.New("acme", "acme-state"), kind: kindOfS3, count: map[string]int64{}}
@@ -104,6 +104,5 @@ func TestRequestsAreWhatTheServersCount(t *testing.T) {
 	require.Equal(t, int64(1), changed.Requests["sourceGet"])
 	require.Equal(t, int64(4), changed.Requests["list"], "and one of the state, for what to prune")
 	others := changed.Requests["get"] - 1 + changed.Requests["put"] + changed.Requests["delete"] + 1 + changed.Requests["astro"]
-	require.LessOrEqual(t, others, int64(20), "%v", changed.Requests)
-	t.Log(changed.Requests)
+	require.LessOrEqual(t, others, int64(17), "%v", changed.Requests)
 }

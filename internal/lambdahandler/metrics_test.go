@@ -121,7 +121,7 @@ func TestTheLineIsEmbeddedMetricFormat(t *testing.T) {
 	looked := []string{"notLiveAge", "files", "bytes", "secondsList", "secondsLease", "requestsList", "requestsGet"}
 	full := deployer.Result{Route: "prod", Files: 7, Bytes: 1 << 40, NotLiveAge: 12.5, Kept: []deployer.Note{{Path: "a"}},
 		Seconds:  map[string]float64{"list": 0.1, "lease": 1e-9},
-		Requests: map[string]int64{"list": 2, "get": 1, "put": 0, "delete": 0}}
+		Requests: map[string]int64{"list": 2, "get": 1, "put": 0, "delete": 0, "sourceGet": 1, "astro": 1}} // those two are no metrics: each is paid for
 	busy := deployer.Result{Route: "prod", Seconds: map[string]float64{"lease": 1}, Requests: map[string]int64{"get": 1}}
 	deployed := full
 	deployed.Seconds = map[string]float64{}
@@ -169,12 +169,12 @@ func TestTheLineIsEmbeddedMetricFormat(t *testing.T) {
 // TestTheLinesFields: what log-based metrics read, and what it means.
 func TestTheLinesFields(t *testing.T) {
 	r := deployer.Result{Route: "prod", Outcome: deployer.Deployed, Files: 3, Bytes: 10, NotLiveAge: 2.5, LeftOut: []deployer.Note{{}, {}},
-		Seconds: map[string]float64{"list": 0.25, "pack": 1}, Requests: map[string]int64{"list": 2, "get": 3, "put": 4, "delete": 0}}
+		Seconds: map[string]float64{"list": 0.25, "pack": 1}, Requests: map[string]int64{"list": 2, "get": 3, "put": 4, "delete": 0, "sourceGet": 2, "astro": 5}}
 	var fields map[string]any
 	require.NoError(t, json.Unmarshal(line(t, r, 1500*time.Millisecond), &fields))
 	for name, value := range map[string]any{
 		"msg": "run", "route": "prod", "outcome": "deployed", "files": 3.0, "bytes": 10.0, "kept": 0.0, "leftOut": 2.0, "notLiveAge": 2.5, "seconds": 1.5,
-		"secondsList": 0.25, "secondsPack": 1.0, "requestsList": 2.0, "requestsGet": 3.0, "requestsPut": 4.0, "requestsDelete": 0.0, "succeeded": 1.0, "deployed": 1.0,
+		"secondsList": 0.25, "secondsPack": 1.0, "requestsList": 2.0, "requestsGet": 3.0, "requestsPut": 4.0, "requestsDelete": 0.0, "requestsSourceGet": 2.0, "requestsAstro": 5.0, "succeeded": 1.0, "deployed": 1.0,
 		"failed": 0.0,
 	} {
 		require.Equal(t, value, fields[name], name)

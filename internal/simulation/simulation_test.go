@@ -7,6 +7,7 @@ import (
 	"runtime"
 	"runtime/debug"
 	"strings"
+	"sync/atomic"
 	"testing"
 	"testing/synctest"
 
@@ -34,23 +35,25 @@ func run(t *testing.T, seed uint64) (w *world) {
 
 func TestSchedules(t *testing.T) {
 	parts := uint64(runtime.GOMAXPROCS(0))
+	var failed atomic.Bool // one schedule is enough to look at
 	for part := range parts {
 		t.Run(fmt.Sprint(part), func(t *testing.T) {
 			t.Parallel()
-			for n := part; n < *schedules; n += parts {
-				check(t, *firstSeed+n**step)
+			for n := part; n < *schedules && !failed.Load(); n += parts {
+				check(t, *firstSeed+n**step, func() { failed.Store(true) })
 			}
 		})
 	}
 }
 
 // check runs one schedule and tells what led to the first thing that went wrong.
-func check(t *testing.T, seed uint64) {
+func check(t *testing.T, seed uint64, onFailure func()) {
 	w := run(t, seed)
 	if len(w.violations) > 0 || *verbose {
 		fmt.Fprintf(os.Stderr, "seed %d: %+v\n%s\n", seed, w.p, strings.Join(w.trace, "\n"))
 	}
 	if n := len(w.violations); n > 0 {
+		onFailure()
 		t.Fatalf("%d violations, the first is: %s\nreplay it with: make soak SEED=%d SCHEDULES=1", n, w.violations[0], seed)
 	}
 }

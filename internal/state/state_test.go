@@ -217,6 +217,7 @@ func TestADamagedManifest(t *testing.T) {
 		"hostile time":     {compressed(t, []byte(`{"time":"`+strings.Repeat("x", 1<<20)+`"}`), 1), "parsing time"},
 		"256 MiB of lines": {compressed(t, []byte(`{"x":"`+strings.Repeat(" ", 1<<20)+`"}`), 256), "it has more than 268435456 bytes"},
 		"many lines":       {compressed(t, bytes.Repeat([]byte("{}\n"), 1_001), 1_000), "it has more than 1000000 lines"},
+		"empty lines":      {compressed(t, bytes.Repeat([]byte("\n"), 1_001), 1_000), "it has more than 1000000 lines"},
 		"65 MiB":           {make([]byte, 65<<20), bucket.ErrTooLarge.Error()},
 	} {
 		t.Run(name, func(t *testing.T) {

@@ -187,7 +187,7 @@ func TestKills(t *testing.T) {
 // trickle changes a small set until stop is closed. In a large one the bundle needs a multipart upload.
 func (w *world) trickle(random *rand.Rand, r *route, large bool, stop <-chan struct{}) error {
 	if large {
-		incompressible := make([]byte, 7<<20)
+		incompressible := make([]byte, 9<<20)
 		chaCha := rand.NewChaCha8([32]byte{})
 		_, _ = chaCha.Read(incompressible) // never fails
 		if err := w.put(random, r, "model.bin", incompressible); err != nil {

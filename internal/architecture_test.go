@@ -80,7 +80,7 @@ var table = []rule{
 	{"internal/config", "internal/bucket go.yaml.in/yaml/v3", "net/http"},
 	{"internal/secret/awssecret", "internal/secret " + awsSDK, "os"},
 	{"internal/secret/gcpsecret", "internal/googleauth internal/secret github.com/cenkalti/backoff/v5 " + googleSDK, "os"},
-	{"internal/secret", "", "net/http"},
+	{"internal/secret", "golang.org/x/sync", "net/http"},
 	{"internal/bucket/buckettest", "internal/bucket github.com/stretchr/testify golang.org/x/sync", edges},
 	{"internal/bucket/s3bucket", "internal/network internal/bucket " + awsSDK, "os"},
 	{"internal/bucket/gcsbucket", "internal/googleauth internal/network internal/bucket " + googleSDK, "os"},

@@ -291,7 +291,7 @@ func (w *world) archive(key string) {
 // overwrite changes an object of the state.
 func (w *world) overwrite(key string, change func([]byte) []byte) {
 	w.t.Helper()
-	content, _, err := bucket.Read(context.Background(), w.states, key, "", 1<<20)
+	content, _, err := bucket.Read(context.Background(), w.states, key, "", 1<<30)
 	require.NoError(w.t, err)
 	_, err = w.states.Put(context.Background(), key, bytes.NewReader(change(content)), bucket.Always)
 	require.NoError(w.t, err)

@@ -62,7 +62,7 @@ func (p *patient) describeToken(left time.Duration) string {
 func (p *patient) ask(ctx context.Context) error {
 	if p.client, p.answer = astro.New(astro.Options{
 		BaseURL: p.cfg.AstroURL, Organization: p.route.Organization, Deployment: p.route.Deployment,
-		Token: secret.Cached(p.Secrets, p.route.Token), Version: p.Version,
+		Token: secret.NewCache(p.Secrets).Kept(p.route.Token), Version: p.Version,
 	}); p.answer != nil {
 		return nil
 	}

@@ -309,26 +309,25 @@ func TestChangedOnTheWay(t *testing.T) {
 	require.Equal(t, "changed", w.live("prod")["dags/team0/dag 000.py"])
 }
 
-// TestChangedBeforeItsRemoval: what others write over a file that is gone on dev is not removed unseen.
-func TestChangedBeforeItsRemoval(t *testing.T) {
-	w := prepared(t)
-	w.once("prod", membucket.Delete, "live/dags/team4/", func() { w.put("prod/live/dags/team4/dag 004.py", "by hand") })
-	result, err := w.try(service.PromoteOptions{})
-	require.NoError(t, err)
-	require.Len(t, result.Refused, 1)
-	require.Equal(t, "dags/team4/dag 004.py", result.Refused[0].Path)
-	require.Equal(t, "by hand", w.shown("prod", "live/dags/")["team4/dag 004.py"])
-}
-
-// TestMadeOnTheWay: a file that others make where nothing was is not overwritten unseen.
-func TestMadeOnTheWay(t *testing.T) {
-	w := prepared(t)
-	w.once("prod", membucket.Copy, "live/dags/new.py", func() { w.put("prod/live/dags/new.py", "by hand") })
-	result, err := w.try(service.PromoteOptions{})
-	require.NoError(t, err)
-	require.Len(t, result.Refused, 1)
-	require.Equal(t, "dags/new.py", result.Refused[0].Path)
-	require.Equal(t, "by hand", w.shown("prod", "live/dags/")["new.py"])
+// TestChangedJustBefore: what others write over a file that is gone on dev is not removed unseen, nor what they make where nothing was overwritten.
+func TestChangedJustBefore(t *testing.T) {
+	for name, c := range map[string]struct {
+		op   membucket.Op
+		path string
+	}{
+		"a removal":  {membucket.Delete, "team4/dag 004.py"},
+		"a new file": {membucket.Copy, "new.py"},
+	} {
+		t.Run(name, func(t *testing.T) {
+			w := prepared(t)
+			w.once("prod", c.op, "live/dags/"+c.path, func() { w.put("prod/live/dags/"+c.path, "by hand") })
+			result, err := w.try(service.PromoteOptions{})
+			require.NoError(t, err)
+			require.Len(t, result.Refused, 1)
+			require.Equal(t, "dags/"+c.path, result.Refused[0].Path)
+			require.Equal(t, "by hand", w.shown("prod", "live/dags/")[c.path])
+		})
+	}
 }
 
 // TestOvertakenAtTheBeginning: a run, or a person, that writes the target's record meanwhile is no hindrance.

@@ -86,7 +86,7 @@ func TestFailuresOfSourcesKeepTheirKind(t *testing.T) {
 	require.True(t, permanent(err))
 }
 
-func TestCached(t *testing.T) {
+func TestKept(t *testing.T) {
 	reads := 0
 	answers := []struct {
 		value string
@@ -96,7 +96,7 @@ func TestCached(t *testing.T) {
 		reads++
 		return answers[reads-1].value, answers[reads-1].err
 	}}
-	get := Cached(r, "x:a")
+	get := NewCache(r).Kept("x:a")
 	steps := []struct {
 		refresh       bool
 		want, wantErr string
@@ -122,14 +122,14 @@ func TestCached(t *testing.T) {
 	}
 }
 
-func TestCachedConcurrently(t *testing.T) {
+func TestKeptConcurrently(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
-		reads := 0 // guarded by Cached itself: the race detector would tell
-		get := Cached(Resolver{"x": func(context.Context, string) (string, error) {
+		reads := 0 // guarded by the cache itself: the race detector would tell
+		get := NewCache(Resolver{"x": func(context.Context, string) (string, error) {
 			reads++
 			time.Sleep(time.Second)
 			return "value", nil
-		}}, "x:a")
+		}}).Kept("x:a")
 		var calls sync.WaitGroup
 		for range 20 {
 			calls.Go(func() {
@@ -144,12 +144,12 @@ func TestCachedConcurrently(t *testing.T) {
 	})
 }
 
-func TestCachedWaitsNoLongerThanItsContext(t *testing.T) {
+func TestKeptWaitsNoLongerThanItsContext(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
-		get := Cached(Resolver{"x": func(context.Context, string) (string, error) {
+		get := NewCache(Resolver{"x": func(context.Context, string) (string, error) {
 			time.Sleep(time.Hour)
 			return "value", nil
-		}}, "x:a")
+		}}).Kept("x:a")
 		var slow sync.WaitGroup
 		slow.Go(func() { _, _ = get(t.Context(), false) })
 		synctest.Wait()

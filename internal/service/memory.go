@@ -1,6 +1,7 @@
 package service
 
 import (
+	"cmp"
 	"context"
 	"math"
 	"runtime/debug"
@@ -77,11 +78,7 @@ type claim struct {
 
 // newMemory returns what is left for runs in a process that may take so much; 0 is unknown.
 func newMemory(function int64, syntax bool) *memory {
-	process := function
-	if process == 0 {
-		process = assumedMemory
-	}
-	whole := process - ownMemory
+	whole := cmp.Or(function, assumedMemory) - ownMemory
 	if syntax {
 		whole -= checkerMemory
 	}

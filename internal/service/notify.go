@@ -65,5 +65,5 @@ func (w *wiring) resolved(reference string) (func(context.Context) (string, erro
 	if err := w.deps.Secrets.Check(reference); err != nil {
 		return nil, err
 	}
-	return func(ctx context.Context) (string, error) { return w.secrets.read(ctx, reference) }, nil
+	return func(ctx context.Context) (string, error) { return w.secrets.Read(ctx, reference) }, nil
 }

@@ -8,6 +8,7 @@ import (
 	"github.com/dagbucket/dagbucket/internal/bucket"
 	"github.com/dagbucket/dagbucket/internal/config"
 	"github.com/dagbucket/dagbucket/internal/deployer"
+	"github.com/dagbucket/dagbucket/internal/secret"
 	"github.com/dagbucket/dagbucket/internal/state"
 )
 
@@ -16,17 +17,16 @@ type wiring struct {
 	deps    Deps
 	config  *config.Config
 	memory  *memory
-	secrets *secrets
+	secrets *secret.Cache
 	buckets map[place]bucket.Bucket
-	tokens  map[string]*token // by reference
 }
 
 func newWiring(cfg *config.Config, deps Deps) *wiring {
 	if deps.Transport == nil {
 		deps.Transport = astro.NewTransport()
 	}
-	return &wiring{deps: deps, config: cfg, memory: newMemory(cfg.Memory, deps.Syntax != nil), secrets: &secrets{resolver: deps.Secrets},
-		buckets: map[place]bucket.Bucket{}, tokens: map[string]*token{}}
+	return &wiring{deps: deps, config: cfg, memory: newMemory(cfg.Memory, deps.Syntax != nil), secrets: secret.NewCache(deps.Secrets),
+		buckets: map[place]bucket.Bucket{}}
 }
 
 func (w *wiring) wire(ctx context.Context, r config.Route) (*deployer.Route, error) {
@@ -35,7 +35,7 @@ func (w *wiring) wire(ctx context.Context, r config.Route) (*deployer.Route, err
 	}
 	client, err := astro.New(astro.Options{
 		BaseURL: w.config.AstroURL, Organization: r.Organization, Deployment: r.Deployment,
-		Token: w.token(r.Token), Version: w.deps.Version, Transport: w.deps.Transport,
+		Token: w.secrets.Kept(r.Token), Version: w.deps.Version, Transport: w.deps.Transport,
 	})
 	if err != nil {
 		return nil, err
@@ -89,14 +89,4 @@ func (w *wiring) open(ctx context.Context, u bucket.URL) (bucket.Bucket, error) 
 		w.buckets[at] = b
 	}
 	return b, err
-}
-
-// token returns one route's way to its API token.
-func (w *wiring) token(reference string) func(ctx context.Context, refresh bool) (string, error) {
-	t := w.tokens[reference]
-	if t == nil {
-		t = &token{read: func(ctx context.Context) (string, error) { return w.secrets.read(ctx, reference) }}
-		w.tokens[reference] = t
-	}
-	return t.reader()
 }

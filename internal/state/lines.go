@@ -95,15 +95,18 @@ func readLines[T any](r io.Reader, limit int, take func(values []T)) error {
 	next := func() (*part[T], error) {
 		p := &part[T]{}
 		for n := 0; n < linesAtOnce; n++ {
-			if count++; count > limit+1 { // the last line may be followed by nothing
-				return nil, fmt.Errorf("it has more than %d lines", limit)
-			}
 			line, err := lines.ReadSlice('\n')
 			for err == bufio.ErrBufferFull {
 				p.text.Write(line)
 				line, err = lines.ReadSlice('\n')
 			}
 			p.text.Write(line)
+			if len(line) > 0 {
+				count++
+			}
+			if count > limit {
+				return nil, fmt.Errorf("it has more than %d lines", limit)
+			}
 			if err == io.EOF {
 				break
 			}

@@ -1,4 +1,4 @@
-package service
+package secret
 
 import (
 	"context"
@@ -11,13 +11,11 @@ import (
 	"time"
 
 	"github.com/stretchr/testify/require"
-
-	"github.com/dagbucket/dagbucket/internal/secret"
 )
 
 // slowSecrets takes a second for each read, and gives what current holds; "" is a failure.
-func slowSecrets(current *atomic.Value, reads *atomic.Int64) *secrets {
-	return &secrets{resolver: secret.Resolver{"env": func(ctx context.Context, _ string) (string, error) {
+func slowSecrets(current *atomic.Value, reads *atomic.Int64) *Cache {
+	return NewCache(Resolver{"env": func(ctx context.Context, _ string) (string, error) {
 		reads.Add(1)
 		select {
 		case <-time.After(time.Second):
@@ -28,15 +26,14 @@ func slowSecrets(current *atomic.Value, reads *atomic.Int64) *secrets {
 			return value, nil
 		}
 		return "", errors.New("the store is down")
-	}}}
+	}})
 }
 
 // readers returns the ways of many routes to one token, and has all of them read at once.
-func readers(s *secrets) func(t *testing.T, refresh bool) (values map[string]int, failures int) {
-	shared := &token{read: func(ctx context.Context) (string, error) { return s.read(ctx, "env:TOKEN") }}
+func readers(s *Cache) func(t *testing.T, refresh bool) (values map[string]int, failures int) {
 	var all []func(context.Context, bool) (string, error)
 	for range 500 {
-		all = append(all, shared.reader())
+		all = append(all, s.Kept("env:TOKEN"))
 	}
 	return func(t *testing.T, refresh bool) (map[string]int, int) {
 		var mu sync.Mutex
@@ -91,8 +88,8 @@ func TestRoutesShareAToken(t *testing.T) {
 // TestARotatedTokenIsReadOnce: routes find out one after the other that theirs is refused.
 func TestARotatedTokenIsReadOnce(t *testing.T) {
 	reads := 0
-	shared := &token{read: func(context.Context) (string, error) { reads++; return fmt.Sprint(reads), nil }}
-	a, b := shared.reader(), shared.reader()
+	c := NewCache(Resolver{"env": func(context.Context, string) (string, error) { reads++; return fmt.Sprint(reads), nil }})
+	a, b := c.Kept("env:TOKEN"), c.Kept("env:TOKEN")
 	for _, c := range []struct {
 		read    func(context.Context, bool) (string, error)
 		refresh bool
@@ -115,11 +112,11 @@ func TestWhoLeavesEndsNoRead(t *testing.T) {
 		defer cancel()
 		var group sync.WaitGroup
 		group.Go(func() {
-			_, err := s.read(ctx, "env:TOKEN")
+			_, err := s.Read(ctx, "env:TOKEN")
 			require.ErrorIs(t, err, context.DeadlineExceeded)
 		})
 		synctest.Wait()
-		value, err := s.read(t.Context(), "env:TOKEN")
+		value, err := s.Read(t.Context(), "env:TOKEN")
 		require.NoError(t, err)
 		require.Equal(t, "secret", value)
 		group.Wait()

@@ -22,7 +22,7 @@ import (
 )
 
 const (
-	readTimeout  = 30 * time.Second // one call that changes nothing
+	readTimeout  = 45 * time.Second // one call that changes nothing; its answer can be slow too
 	writeTimeout = time.Minute      // one create or finalize; Astro's processing can be slow
 	maxAnswer    = 1 << 20          // bytes of an answer that are read
 )

@@ -28,14 +28,14 @@ func (x *run) memoryNeed() int64 {
 	return memoryBase + int64(len(x.plan.items))*memoryPerFile + heads + min(all, memoryParts)
 }
 
-// reserveMemory waits until the runs of this process leave enough memory for the plan; the attempt gives it back. The listing, the manifest and
-// the plan are there already: about a quarter of what it asks for.
-func (x *run) reserveMemory(ctx context.Context) error {
+// reserveMemory waits until the runs of this process leave so much memory. The listing, the manifest and the plan are there already when a run
+// packs: about a quarter of what it asks for.
+func (x *run) reserveMemory(ctx context.Context, bytes int64) error {
 	if x.Memory == nil {
 		return nil
 	}
 	began := x.Clock.Now()
-	got, err := x.Memory.Acquire(ctx, x.memoryNeed())
+	got, err := x.Memory.Acquire(ctx, bytes)
 	if err != nil {
 		return fmt.Errorf("waiting for memory that other routes use: %w", err)
 	}

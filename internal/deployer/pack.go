@@ -29,7 +29,7 @@ type packed struct {
 // pack is steps 6 to 8: it streams the plan's files through the packer into the state bucket. Nothing grows with the bundle: at
 // most one window of heads, the compressor's blocks, the storage's upload buffers and a small bundle are held.
 func (x *run) pack(ctx context.Context) error {
-	if err := x.reserveMemory(ctx); err != nil {
+	if err := x.reserveMemory(ctx, x.memoryNeed()); err != nil {
 		return err
 	}
 	x.id = x.NewRun()

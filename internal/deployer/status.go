@@ -88,11 +88,7 @@ func (x *run) writePages(ctx context.Context, outcome Outcome, why error) {
 	}
 	x.mustShow = false
 	_ = x.step("status", func() error {
-		err := x.readLive(ctx)
-		if err == nil {
-			s := x.status(outcome, why)
-			err = x.Pages.Write(ctx, &s)
-		}
+		err := x.showPages(ctx, outcome, why)
 		if err == nil {
 			return nil
 		}
@@ -105,6 +101,25 @@ func (x *run) writePages(ctx context.Context, outcome Outcome, why error) {
 		return nil
 		// A crash here, or before, leaves older pages: the next run finds the lease of a dead one, and writes them.
 	})
+}
+
+// showPages writes the pages. A run that packed has the memory for them already.
+func (x *run) showPages(ctx context.Context, outcome Outcome, why error) error {
+	files := len(x.plan.items)
+	if x.record.Live != nil {
+		files = max(files, x.record.Live.Files)
+	}
+	if x.reserved == 0 && files > 0 {
+		if err := x.reserveMemory(ctx, int64(files)*memoryPerFile); err != nil {
+			return err
+		}
+		defer x.releaseMemory()
+	}
+	if err := x.readLive(ctx); err != nil {
+		return err
+	}
+	s := x.status(outcome, why)
+	return x.Pages.Write(ctx, &s)
 }
 
 // status is what people read after a run, or instead of one.

@@ -71,7 +71,25 @@ func TestARunReservesMemory(t *testing.T) {
 	w.requireOutcome(deployer.Failed, w.sync())
 	require.Zero(t, memory.used)
 
-	w.states.Fault, memory.err = nil, context.DeadlineExceeded
+	w.states.Fault, memory.whole, memory.most = nil, 1<<40, 0
+	w.put("dags/model.bin", strings.Repeat("m", 12<<20))
+	w.requireOutcome(deployer.Deployed, w.sync())
+	require.Greater(t, memory.most, small+10<<20, "what is larger has more parts on their way")
+
+	w.put("dags/a.py", strings.Repeat("d", 1000))
+	w.source.Fault = func(op membucket.Op, key string, after bool) error {
+		if op == membucket.Open && !after {
+			w.source.Fault = nil
+			w.put(key, strings.Repeat("e", 1000)) // so that it is packed twice
+		}
+		return nil
+	}
+	w.requireOutcome(deployer.Deployed, w.sync())
+	require.Equal(t, w.shown(), w.live())
+	require.Zero(t, memory.used)
+
+	memory.err = context.DeadlineExceeded
+	w.put("dags/a.py", strings.Repeat("f", 1000))
 	r := w.requireOutcome(deployer.Failed, w.sync())
 	require.Contains(t, r.Reason, "waiting for memory that other routes use")
 	require.True(t, r.Retryable)

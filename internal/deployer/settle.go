@@ -5,8 +5,9 @@ import (
 	"crypto/sha256"
 	"encoding/hex"
 	"fmt"
-	"io"
 	"slices"
+	"strconv"
+	"strings"
 	"sync"
 	"time"
 
@@ -125,11 +126,18 @@ func (x *run) list(ctx context.Context) (*view, error) {
 // revision hashes all that decides the paths and contents of a set: the configuration of paths and guard, keys and versions.
 func (x *run) revision(listings []bucket.Listing) string {
 	h := sha256.New()
-	field := func(s string) { fmt.Fprintf(h, "%d:", len(s)); _, _ = io.WriteString(h, s) }
+	var text []byte
+	field := func(s string) {
+		text = append(append(strconv.AppendInt(text, int64(len(s)), 10), ':'), s...)
+		if len(text) > 32<<10 { // a short write costs as much as hashing it
+			_, _ = h.Write(text)
+			text = text[:0]
+		}
+	}
 	field(x.configuration())
 	field(fmt.Sprint(x.AllowEmpty, x.MaxRemovedPercent, x.MaxRemovedFiles))
 	for _, l := range listings {
-		fmt.Fprintf(h, "%d\n", len(l.Objects))
+		text = fmt.Appendf(text, "%d\n", len(l.Objects))
 		for _, o := range l.Objects {
 			field(o.Key)
 			field(o.Version)
@@ -138,6 +146,7 @@ func (x *run) revision(listings []bucket.Listing) string {
 			}
 		}
 	}
+	_, _ = h.Write(text)
 	return hex.EncodeToString(h.Sum(nil))
 }
 
@@ -170,25 +179,47 @@ func (x *run) untilQuiet(v *view) time.Duration {
 
 // missing returns the ids of the objects that are live and not in v.
 func (x *run) missing(v *view) map[string]bool {
+	shown := map[string]*finder{}
+	for i, l := range v.listings {
+		shown[x.Sources[i].URL] = &finder{objects: l.Objects}
+	}
 	missing := map[string]bool{}
-	for _, f := range x.live {
-		if f.Pinned != nil { // also of what is left out: one listing that misses it does not end a rollback
-			if f.Pinned.Version != "" {
-				missing[objectID(f.Pinned.Source, f.Pinned.Key)] = true
-			}
-			continue
-		}
-		// What the guard keeps was found missing twice already.
-		if f.State == state.Live || f.State == state.Kept && f.Reason != reasonRemoval {
-			missing[objectID(f.Source, f.Key)] = true
+	look := func(source, key string) {
+		if l := shown[source]; l == nil || !l.has(key) {
+			missing[objectID(source, key)] = true
 		}
 	}
-	for i, l := range v.listings {
-		for _, o := range l.Objects {
-			delete(missing, objectID(x.Sources[i].URL, o.Key))
+	for i := range x.live {
+		f := &x.live[i]
+		switch {
+		case f.Pinned != nil: // also of what is left out: one listing that misses it does not end a rollback
+			if f.Pinned.Version != "" {
+				look(f.Pinned.Source, f.Pinned.Key)
+			}
+		// What the guard keeps was found missing twice already.
+		case f.State == state.Live || f.State == state.Kept && f.Reason != reasonRemoval:
+			look(f.Source, f.Key)
 		}
 	}
 	return missing
+}
+
+// finder finds the keys of a listing, fastest if they are asked for in its order, as those of a manifest mostly are.
+type finder struct {
+	objects []bucket.Object // ascending by key
+	next    int
+}
+
+func (f *finder) has(key string) (found bool) {
+	at := f.next
+	if at >= len(f.objects) || f.objects[at].Key != key {
+		at, found = slices.BinarySearchFunc(f.objects, key, func(o bucket.Object, key string) int { return strings.Compare(o.Key, key) })
+		if !found {
+			return false
+		}
+	}
+	f.next = at + 1
+	return true
 }
 
 // objectID names an object over all sources. Neither part can hold the separator: keys with it are unsafe and never live.

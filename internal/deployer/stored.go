@@ -107,7 +107,7 @@ func (c *storedChunk) holds(items []item) bool {
 		return false
 	}
 	for i, f := range c.files {
-		if items[i].object != nil || items[i].live != f || items[i].from != items[0].from {
+		if items[i].object != nil || items[i].live != f { // so each is of the same manifest
 			return false
 		}
 	}

@@ -116,7 +116,8 @@ func TestAnyChangesGiveTheBundleThatIsMadeAnew(t *testing.T) {
 func TestChunksAreFoundAgain(t *testing.T) {
 	r := rand.New(rand.NewPCG(8, 5))
 	w := newLargeWorld(t, r)
-	w.put("dags/team_2/dag_002.py", w.shown()["dags/team_2/dag_002.py"])
+	first := w.marks()[1].First
+	w.put(first, w.shown()[first])
 	w.requireOutcome(deployer.Unchanged, w.sync())
 	w.requireAsMadeAnew()
 	w.put("dags/team_3/a.py", "the first of its chunk")
@@ -133,17 +134,18 @@ func TestARollbackTakesChunksOfBothBundles(t *testing.T) {
 	first := w.record().Live.Run
 	before := w.shown()
 	for i := range 600 {
-		if i%6 == 1 || i%6 == 2 {
+		if team := i % 6; team >= 1 && team <= 4 {
 			w.put(fmt.Sprintf("dags/team_%d/dag_%03d.py", i%6, i), text(r, 2500))
 		}
 	}
 	w.requireOutcome(deployer.Deployed, w.sync())
-	require.Equal(t, deployer.Deployed, w.route.Rollback(t.Context(), first, []string{"dags/team_1", "dags/team_2"}, false).Outcome)
+	teams := []string{"dags/team_1", "dags/team_2", "dags/team_3", "dags/team_4"} // whole chunks of the first bundle
+	require.Equal(t, deployer.Deployed, w.route.Rollback(t.Context(), first, teams, false).Outcome)
 	w.requireAsMadeAnew()
 	require.Equal(t, before, w.live())
 	run := w.record().Live.Run
 	for path, f := range w.manifest() {
-		back := strings.HasPrefix(path, "dags/team_1/") || strings.HasPrefix(path, "dags/team_2/")
+		back := path >= "dags/team_1/" && path < "dags/team_5/" && path != "dags/team_3/model.bin"
 		require.Equal(t, back, f.Run == run, path)
 	}
 

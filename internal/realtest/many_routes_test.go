@@ -220,7 +220,7 @@ func TestManyRoutes(t *testing.T) {
 		quiet   = 10 * time.Second
 		timeout = 200 * time.Second
 		answer  = 30 * time.Second
-		most    = 2                // deploys of a route
+		most    = 2 // deploys of a route
 	)
 	w := newWorld(t, worldOptions{
 		routes: routes, settings: "quiet_period: " + quiet.String(), environments: 8, timeout: timeout, seed: 3, oneQueue: true, direct: true,

@@ -8,6 +8,7 @@ import (
 	"net/http"
 	"strings"
 	"sync"
+	"sync/atomic"
 	"testing"
 	"testing/synctest"
 	"time"
@@ -24,8 +25,8 @@ import (
 	"github.com/dagbucket/dagbucket/internal/service"
 )
 
-// answer is how long a slow Deployment takes for each; the client gives up on one that takes 30 s.
-const answer = 29 * time.Second
+// answer is how long a slow Deployment takes for each; the client gives up on one that takes 45 s.
+const answer = 30 * time.Second
 
 // many is a service of many routes, r0, r1, …, each with one file. It needs no network, so that time can be a bubble's.
 type many struct {
@@ -195,6 +196,30 @@ func TestAFailureIsOfItsRouteAlone(t *testing.T) {
 		require.Equal(t, want, r.Outcome, "%s: %s", r.Route, r.Reason)
 		require.Equal(t, name(i), r.Route)
 	}
+}
+
+// TestRunsShareTheMemoryOfTheirProcess: of those that could run at once, only so many pack at once.
+func TestRunsShareTheMemoryOfTheirProcess(t *testing.T) {
+	const routes = service.RunsAtOnce
+	synctest.Test(t, func(t *testing.T) {
+		m := newMany(t, routes, ", quiet_period: 0s", false)
+		var packing, most atomic.Int64
+		m.held.Fault = func(op membucket.Op, key string, after bool) error {
+			if op == membucket.Put && strings.Contains(key, "/bundles/") && !after {
+				most.Store(max(most.Load(), packing.Add(1)))
+				time.Sleep(time.Second)
+				packing.Add(-1)
+			}
+			return nil
+		}
+		batch := event.Batch{Queue: true}
+		for i := range routes {
+			batch.Messages = append(batch.Messages, m.changed(i))
+		}
+		require.Empty(t, m.Handle(t.Context(), batch).Failed)
+		require.Greater(t, most.Load(), int64(5))
+		require.Less(t, most.Load(), int64(routes/2))
+	})
 }
 
 // TestTheScheduleIsOneMessageForAll: who did not get a turn before the time was over has touched nothing, and comes again; and for the others the

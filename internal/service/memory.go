@@ -4,6 +4,7 @@ import (
 	"cmp"
 	"context"
 	"math"
+	"runtime"
 	"runtime/debug"
 	"slices"
 	"sync"
@@ -63,11 +64,13 @@ func garbageOf(function int64) func(percent int) {
 type memory struct {
 	whole   int64
 	collect func(percent int) // sets how much garbage there may be; optional
+	sweep   func()            // collects it
 
 	mu      sync.Mutex
 	free    int64
 	waiting []*claim
 	large   bool // runs have largeClaims
+	left    bool // garbage of theirs may be left
 }
 
 type claim struct {
@@ -83,7 +86,18 @@ func newMemory(function int64, syntax bool) *memory {
 		whole -= checkerMemory
 	}
 	whole = min(max(whole, leastMemory), mostMemory)
-	return &memory{whole: whole, free: whole, collect: garbageOf(function)}
+	return &memory{whole: whole, free: whole, collect: garbageOf(function), sweep: runtime.GC}
+}
+
+// tidy is called when a run has ended. After a large one it collects the garbage: Go would let the next one make as much again beside it.
+func (m *memory) tidy() {
+	m.mu.Lock()
+	tidy := m.left && !m.large
+	m.left = m.left && m.large
+	m.mu.Unlock()
+	if tidy {
+		m.sweep()
+	}
 }
 
 // Acquire waits for so much; for all of it if that is less.
@@ -135,6 +149,7 @@ func (m *memory) serve() {
 	if large := m.whole-m.free > largeClaims; large != m.large {
 		m.large = large
 		if large {
+			m.left = true
 			m.collect(lessGarbage)
 		} else {
 			m.collect(garbage)

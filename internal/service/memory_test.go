@@ -139,5 +139,17 @@ func TestLargeRunsLeaveLessGarbage(t *testing.T) {
 	m.Release(60 << 20)
 	m.Release(60 << 20)
 	require.Equal(t, []int{lessGarbage, garbage}, said)
+
+	swept := 0
+	m.sweep = func() { swept++ }
+	m.tidy()
+	m.tidy()
+	require.Equal(t, 1, swept)
+	acquire(t, m, 120<<20)
+	m.tidy() // of another run
+	require.Equal(t, 1, swept, "a large one is under way")
+	m.Release(120 << 20)
+	m.tidy()
+	require.Equal(t, 2, swept)
 	require.Nil(t, garbageOf(0), "only a function has so little memory")
 }

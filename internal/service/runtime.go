@@ -7,18 +7,18 @@ import (
 	"github.com/dagbucket/dagbucket/internal/selection"
 )
 
-// runtime is a line of Astro Runtime versions: 13 of "13.2.0", 3.1 of "3.1-4". Lines with a dash are of Airflow 3, and are named after its version.
-type runtime struct {
+// runtimeLine is a line of Astro Runtime versions: 13 of "13.2.0", 3.1 of "3.1-4". Lines with a dash are of Airflow 3, and are named after its version.
+type runtimeLine struct {
 	major, minor int
 	airflow3     bool
 }
 
 // parseRuntime reads an astroRuntimeVersion.
-func parseRuntime(version string) (r runtime, ok bool) {
+func parseRuntime(version string) (r runtimeLine, ok bool) {
 	line, _, airflow3 := strings.Cut(version, "-")
 	parts := strings.Split(line, ".")
 	if len(parts) < 2 {
-		return runtime{}, false
+		return runtimeLine{}, false
 	}
 	r.airflow3 = airflow3
 	var err1, err2 error
@@ -30,7 +30,7 @@ func parseRuntime(version string) (r runtime, ok bool) {
 // newestPython is the newest Python that images of a Runtime line come with. Most lines can be had with older ones too, which the API does not
 // tell. Sources: "Python versioning" in Astronomer's "Astro Runtime architecture", and for Airflow 3 the catalogue of Runtime versions; for 11 and
 // 3.1, of which they do not tell the newest ones, what their Airflow supports.
-var newestPython = map[runtime]string{
+var newestPython = map[runtimeLine]string{
 	{4, 0, false}: "3.9", {5, 0, false}: "3.9", {6, 0, false}: "3.9", {7, 0, false}: "3.9", {8, 0, false}: "3.10", {9, 0, false}: "3.11",
 	{10, 0, false}: "3.11", {11, 0, false}: "3.12", {12, 0, false}: "3.12", {13, 0, false}: "3.12",
 	{3, 0, true}: "3.12", {3, 1, true}: "3.13", {3, 2, true}: "3.14", {3, 3, true}: "3.14",

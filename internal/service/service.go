@@ -45,6 +45,7 @@ type Service struct {
 	routes []*deployer.Route
 	lanes  []*deployer.Lane // of the routes; nil if runs are not shared
 	index  *index           // of the routes
+	memory *memory          // of their runs
 }
 
 // New wires every route of cfg. It opens buckets, but asks nothing of them.
@@ -52,6 +53,7 @@ func New(ctx context.Context, cfg *config.Config, deps Deps) (*Service, error) {
 	s := &Service{deps: deps, config: cfg, index: newIndex(cfg.Routes)}
 	limitGo(cfg.Memory, deps.Syntax != nil)
 	w := newWiring(cfg, deps)
+	s.memory = w.memory
 	slots := make(chan struct{}, runsAtOnce)
 	for _, r := range cfg.Routes {
 		route, err := w.wire(ctx, r)
@@ -103,6 +105,7 @@ func (s *Service) names() []string {
 func (s *Service) Sync(ctx context.Context, r *deployer.Route, events []time.Time) deployer.Result {
 	start := time.Now()
 	result := r.Sync(ctx, events)
+	s.memory.tidy()
 	s.logSummary(result, time.Since(start))
 	return result
 }

@@ -4,6 +4,9 @@ import (
 	"context"
 	"fmt"
 	"log/slog"
+	"net"
+	"net/http"
+	"net/http/httptest"
 	"os"
 	"strings"
 	"sync/atomic"
@@ -76,6 +79,38 @@ func TestManyRoutesShareBucketsAndReads(t *testing.T) {
 	}
 	require.NoError(t, g.Wait())
 	require.EqualValues(t, 1, reads.Load())
+}
+
+// TestManyRoutesShareConnections to Astro: one after another, they need one.
+func TestManyRoutesShareConnections(t *testing.T) {
+	const routes = 20
+	var connections atomic.Int64
+	server := httptest.NewUnstartedServer(astrotest.New(astrotest.Options{Deployments: deployments(routes)}))
+	server.Config.ConnState = func(_ net.Conn, s http.ConnState) {
+		if s == http.StateNew {
+			connections.Add(1)
+		}
+	}
+	server.Start()
+	defer server.Close()
+	env := func(name string) string {
+		if name == "ASTRO_API_URL" {
+			return server.URL + "/v1"
+		}
+		return withToken(name)
+	}
+	s, err := service.New(t.Context(), manyRoutes(t, routes, "", env), service.Deps{
+		Buckets: bucket.Openers{"s3": func(context.Context, bucket.URL) (bucket.Bucket, error) { return membucket.New("acme"), nil }},
+		Secrets: secret.Local(env), Version: "test", Log: slog.New(slog.DiscardHandler),
+	})
+	require.NoError(t, err)
+	for i := range routes {
+		route, err := s.Route(name(i))
+		require.NoError(t, err)
+		_, err = route.Astro.Deployment(t.Context())
+		require.NoError(t, err)
+	}
+	require.EqualValues(t, 1, connections.Load())
 }
 
 func deployments(n int) (list []astrotest.Deployment) {

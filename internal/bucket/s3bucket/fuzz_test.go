@@ -4,6 +4,7 @@ import (
 	"io"
 	"net/http"
 	"strings"
+	"sync/atomic"
 	"testing"
 	"testing/synctest"
 
@@ -22,6 +23,7 @@ func FuzzListing(f *testing.F) {
 		listHead + "<EncodingType>url</EncodingType>" + entry("dags/a%20b", "") + entry("dags/a+c%FF", "") + entry("%zz", "") + "</ListBucketResult>",
 		listHead + "<IsTruncated>true</IsTruncated><NextContinuationToken>x</NextContinuationToken>" + entry("dags/a", "") + "</ListBucketResult>",
 		listHead + "<IsTruncated>true</IsTruncated>" + entry("dags/a", "") + "</ListBucketResult>",
+		listHead + "<!--<NextContinuationToken>y</NextContinuationToken>--><IsTruncated>true</IsTruncated><NextContinuationToken>x</NextContinuationToken>" + entry("dags/a", ""),
 		listHead + "<Contents><Key>dags/a</Key></Contents></ListBucketResult>", listHead + "<Contents><Key>dags/b</Key><Size>x</Size></Contents></ListBucketResult>",
 		listHead + entry("dags/b", "") + entry("dags/a", "") + "</ListBucketResult>", listHead + entry("dags/a&#10;b&#27;", "") + "</ListBucketResult>",
 		"<ListBucketResult></ListBucketResult>", "", "<html>Sign in</html>", listHead, strings.Repeat("<a>", 11_000), "{}", "<Error><Code>AccessDenied</Code><Message>no\nway</Message></Error>",
@@ -34,10 +36,10 @@ func FuzzListing(f *testing.F) {
 			return
 		}
 		synctest.Test(t, func(t *testing.T) {
-			requests := 0
+			var requests atomic.Int64 // the next page may be asked for beside a repeat
 			listing, err := at("http://localhost", httpClient(func(r *http.Request) (*http.Response, error) {
 				body, answered := document, status
-				if requests++; requests > 10 {
+				if requests.Add(1) > 10 {
 					body, answered = listHead+"</ListBucketResult>", 200
 				}
 				return &http.Response{StatusCode: answered, Header: http.Header{"Content-Type": {"application/xml"}}, Body: io.NopCloser(strings.NewReader(body)), Request: r}, nil

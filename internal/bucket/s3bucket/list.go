@@ -21,14 +21,15 @@ const emptyPages = 10
 
 // List implements bucket.Bucket. It asks for a thousand keys at a time.
 func (b *Bucket) List(ctx context.Context, prefix string) (bucket.Listing, error) {
-	in := &s3.ListObjectsV2Input{
+	pages := pager{client: b.client, in: s3.ListObjectsV2Input{
 		Bucket: &b.name, Prefix: &prefix, MaxKeys: b.pageSize, EncodingType: types.EncodingTypeUrl, // XML cannot hold every key
 		OptionalObjectAttributes: []types.OptionalObjectAttributes{types.OptionalObjectAttributesRestoreStatus},
-	}
+	}}
+	defer pages.close()
 	listed := lister{prefix: prefix}
 	began := time.Now()
 	for {
-		page, err := b.client.ListObjectsV2(ctx, in)
+		page, err := pages.get(ctx, listed.token)
 		if err != nil {
 			return bucket.Listing{}, b.explain(ctx, "list", "s3:ListBucket", prefix, err)
 		}
@@ -42,7 +43,6 @@ func (b *Bucket) List(ctx context.Context, prefix string) (bucket.Listing, error
 		if !aws.ToBool(page.IsTruncated) {
 			return listed.Listing, nil
 		}
-		in.ContinuationToken = page.NextContinuationToken
 	}
 }
 

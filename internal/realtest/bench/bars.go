@@ -61,7 +61,7 @@ func compare(p point, all series, variant string) []check {
 // rssBar is the most resident memory that a variant may take; 0 if there is no bar.
 func rssBar(s scenario, variant string) float64 {
 	switch {
-	case s == large && (variant == firstSync || variant == changedSync):
+	case s == large && (variant == firstSync || variant == changedSync || variant == noChange):
 		return maxLargeRSS
 	case s == heavy && variant == changedSync:
 		return maxHeavyRSS

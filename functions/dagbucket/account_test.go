@@ -105,4 +105,7 @@ func TestRequestsAreWhatTheServersCount(t *testing.T) {
 	require.Equal(t, int64(4), changed.Requests["list"], "and one of the state, for what to prune")
 	others := changed.Requests["get"] - 1 + changed.Requests["put"] + changed.Requests["delete"] + 1 + changed.Requests["astro"]
 	require.LessOrEqual(t, others, int64(17), "%v", changed.Requests)
+
+	put(".dagbucketignore", "team_3/\n")
+	require.Equal(t, int64(1), sync().Requests["sourceGet"], "the ignore file is one as well")
 }

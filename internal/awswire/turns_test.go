@@ -3,6 +3,7 @@ package awswire
 import (
 	"context"
 	"net/http"
+	"reflect"
 	"sync"
 	"sync/atomic"
 	"testing"
@@ -46,4 +47,18 @@ func TestRequestsHaveTurns(t *testing.T) {
 		require.EqualValues(t, requestsAtOnce, most.Load())
 		require.Equal(t, 3*time.Second, time.Since(began))
 	})
+}
+
+// TestClientsAreKept, and whatever they ask for has its turn.
+func TestClientsAreKept(t *testing.T) {
+	t.Setenv("AWS_REGION", "eu-west-1")
+	c := New(func(string) string { return "" })
+	cfg, err := c.awsConfig(t.Context())
+	require.NoError(t, err)
+	require.IsType(t, turns{}, cfg.HTTPClient)
+	first, err := c.secretSources(t.Context())
+	require.NoError(t, err)
+	again, err := c.secretSources(t.Context())
+	require.NoError(t, err)
+	require.Equal(t, reflect.ValueOf(first).Pointer(), reflect.ValueOf(again).Pointer())
 }

@@ -341,3 +341,26 @@ func TestAWriterThatFails(t *testing.T) {
 		require.Equal(t, left < bundle.HeaderSize+len(s.bytes(0)), errors.Is(err, errFull), "%d: %v", left, err)
 	}
 }
+
+// failingOnce fails in one write alone.
+type failingOnce struct{ at int }
+
+func (f *failingOnce) Write(p []byte) (int, error) {
+	if f.at--; f.at == 0 {
+		return 0, errFull
+	}
+	return len(p), nil
+}
+
+// TestAWriterThatFailsOnce has lost a part of the bundle, whoever was writing.
+func TestAWriterThatFailsOnce(t *testing.T) {
+	content := strings.Repeat("a line that is like any other\n", 400_000)
+	for at := range 12 {
+		w := bundle.NewWriter(&failingOnce{at + 1})
+		_, err := w.Add(bundle.Entry{Path: "dags/model.txt", Size: int64(len(content))}, strings.NewReader(content))
+		if err == nil {
+			err = w.Close()
+		}
+		require.ErrorIs(t, err, errFull, at)
+	}
+}

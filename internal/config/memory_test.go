@@ -15,12 +15,22 @@ func TestMemoryOfAFunction(t *testing.T) {
 	}
 }
 
+// TestMemoryOfAnotherProcess: a control group is of a function on Cloud Run alone.
+func TestMemoryOfAnotherProcess(t *testing.T) {
+	limit := limitFile(t, "536870912\n")
+	require.Zero(t, functionMemory(func(string) string { return "" }, limit))
+	onCloudRun := func(name string) string { return map[string]string{"K_SERVICE": "dagbucket"}[name] }
+	require.EqualValues(t, 512<<20, functionMemory(onCloudRun, limit))
+}
+
+func limitFile(t *testing.T, content string) string {
+	path := filepath.Join(t.TempDir(), "limit")
+	require.NoError(t, os.WriteFile(path, []byte(content), 0o600))
+	return path
+}
+
 func TestMemoryOfAControlGroup(t *testing.T) {
-	file := func(content string) string {
-		path := filepath.Join(t.TempDir(), "limit")
-		require.NoError(t, os.WriteFile(path, []byte(content), 0o600))
-		return path
-	}
+	file := func(content string) string { return limitFile(t, content) }
 	missing := filepath.Join(t.TempDir(), "missing")
 	require.Zero(t, groupMemory(missing))
 	require.Zero(t, groupMemory(file("max\n")))

@@ -122,6 +122,31 @@ func sample() *report {
 	return r
 }
 
+// TestBarsHoldWhereTheyWereSet, and elsewhere a ratio is only shown.
+func TestBarsHoldWhereTheyWereSet(t *testing.T) {
+	all := series{}
+	for _, variant := range []string{firstSync, template, rcloneCopy, changedSync, changeFloor, onlyListing, noChange} {
+		all.add(variant, measured{1, 300e6, nil})
+	}
+	barred := func(p point) (of []string) {
+		for _, variant := range []string{firstSync, changedSync, noChange} {
+			for _, c := range compare(p, all, variant) {
+				if c.Bar > 0 {
+					of = append(of, variant+" "+c.Of)
+				}
+			}
+		}
+		return of
+	}
+	require.Equal(t, []string{"first sync MB"}, barred(point{small, loopback}))
+	require.Equal(t, []string{"first sync × documentation template", "first sync MB"}, barred(point{small, distant}))
+	require.Equal(t, []string{"first sync × rclone copy", "first sync MB", "one changed × floor of one changed", "one changed × first sync"}, barred(point{medium, loopback}))
+	require.Equal(t, []string{"first sync × rclone copy", "first sync MB", "one changed × floor of one changed", "one changed × first sync", "one changed × rclone copy"},
+		barred(point{medium, distant}))
+	require.Equal(t, []string{"first sync MB", "one changed × listing alone", "one changed MB", "no change MB"}, barred(point{large, loopback}))
+	require.Equal(t, []string{"first sync MB", "one changed MB"}, barred(point{heavy, loopback}))
+}
+
 func TestReport(t *testing.T) {
 	text := sample().markdown()
 	require.Contains(t, text, "\n| aws | 1,000 × 2 KB | loopback | first sync | 4.000 s | 90 MB | list 1, get 1,002, put 9 | "+

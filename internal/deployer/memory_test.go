@@ -3,6 +3,7 @@ package deployer_test
 import (
 	"context"
 	"errors"
+	"fmt"
 	"strings"
 	"testing"
 
@@ -10,6 +11,7 @@ import (
 
 	"github.com/dagbucket/dagbucket/internal/bucket/membucket"
 	"github.com/dagbucket/dagbucket/internal/deployer"
+	"github.com/dagbucket/dagbucket/internal/state"
 )
 
 // limited is a Memory of a fixed size for one run at a time.
@@ -93,4 +95,32 @@ func TestARunReservesMemory(t *testing.T) {
 	r := w.requireOutcome(deployer.Failed, w.sync())
 	require.Contains(t, r.Reason, "waiting for memory that other routes use")
 	require.True(t, r.Retryable)
+}
+
+// watched are pages that look how much memory is reserved when they are written.
+type watched struct {
+	memory *limited
+	used   []int64
+}
+
+func (p *watched) Write(context.Context, *state.Status) error {
+	p.used = append(p.used, p.memory.used)
+	return nil
+}
+
+// TestPagesReserveMemory, also of a run that packs nothing: they name every file.
+func TestPagesReserveMemory(t *testing.T) {
+	w := newWorld(t)
+	memory := &limited{t: t, whole: 1 << 40}
+	pages := &watched{memory: memory}
+	w.route.Memory, w.route.Pages = memory, pages
+	for i := range 10 {
+		w.put(fmt.Sprintf("dags/%d.py", i), "a")
+	}
+	w.requireOutcome(deployer.Deployed, w.sync())
+	w.requireOutcome(deployer.Unchanged, w.sync()) // it sees that Astro runs the deploy
+	require.Len(t, pages.used, 2)
+	require.GreaterOrEqual(t, pages.used[0], int64(10*2048), "and the bundle")
+	require.Equal(t, int64(10*2048), pages.used[1])
+	require.Zero(t, memory.used)
 }

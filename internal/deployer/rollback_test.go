@@ -8,6 +8,7 @@ import (
 
 	"github.com/stretchr/testify/require"
 
+	"github.com/dagbucket/dagbucket/internal/bucket/membucket"
 	"github.com/dagbucket/dagbucket/internal/deployer"
 	"github.com/dagbucket/dagbucket/internal/state"
 )
@@ -291,4 +292,27 @@ func (w *world) manifest() map[string]*state.File {
 		files[lines[i].Path] = &lines[i]
 	}
 	return files
+}
+
+// TestWhatWasGoneBeforeARollbackIsNotMissed: later runs need no second listing to believe that it is not there.
+func TestWhatWasGoneBeforeARollbackIsNotMissed(t *testing.T) {
+	w := newWorld(t)
+	w.put("dags/a.py", "a = 1")
+	w.put("dags/b.py", "b = 1")
+	w.requireOutcome(deployer.Deployed, w.sync())
+	first := w.record().Live.Run
+	w.delete("dags/a.py")
+	w.requireOutcome(deployer.Deployed, w.sync())
+	w.requireOutcome(deployer.Deployed, w.rollback(first, "dags/a.py"))
+	w.put("dags/b.py", "b = 2")
+	lists := 0
+	w.source.Fault = func(op membucket.Op, _ string, after bool) error {
+		if op == membucket.List && !after {
+			lists++
+		}
+		return nil
+	}
+	w.requireOutcome(deployer.Deployed, w.sync())
+	require.Equal(t, 1, lists)
+	require.Equal(t, map[string]string{"dags/a.py": "a = 1", "dags/b.py": "b = 2"}, w.live())
 }

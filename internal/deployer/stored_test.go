@@ -210,13 +210,19 @@ func TestARecordThatIsLostAfterTheBundleHealed(t *testing.T) {
 	w.requireOutcome(deployer.Deployed, w.sync())
 	w.damageBundle(func([]byte) []byte { return nil })
 	w.put("dags/a.py", "a = 2")
-	w.source.Fault = func(op membucket.Op, key string, after bool) error { return nil }
 	w.put("dags/a.py", "a = 1") // the same again: it is fetched, and b.py is wanted of the bundle
 	w.requireOutcome(deployer.Unchanged, w.sync())
 	require.NoError(t, w.states.Delete(t.Context(), "prod/record.json", ""))
 	w.requireOutcome(deployer.Unchanged, w.sync())
 	require.Equal(t, w.shown(), w.live())
 	require.Len(t, w.astro.finalized, 1)
+
+	w.damageBundle(func([]byte) []byte { return nil })
+	w.put("dags/a.py", "a = 1")
+	w.requireOutcome(deployer.Unchanged, w.sync())
+	require.NoError(t, w.states.Delete(t.Context(), "prod/record.json", ""))
+	w.put("dags/a.py", "a = 2")
+	w.requireOutcome(deployer.Deployed, w.sync()) // it knows what is live, though the bucket does not hold that any more
 }
 
 // TestADamagedBundleHeals wherever it is damaged: everything is read from the sources again, once.

@@ -452,3 +452,14 @@ func TestAnUnreadableRecordIsNeverOverwritten(t *testing.T) {
 		})
 	}
 }
+
+// TestTheRevisionIsPinned: a version of dagbucket that named the same listings otherwise would look at every file of every bucket once more.
+func TestTheRevisionIsPinned(t *testing.T) {
+	w := newWorld(t)
+	for i := range 1200 {
+		w.put(fmt.Sprintf("dags/a folder with a long name/%04d.py", i), "a = 1")
+	}
+	w.archive("dags/a folder with a long name/0007.py")
+	w.requireOutcome(deployer.Deployed, w.sync())
+	require.Equal(t, "8356ea1ae66aff7bffa2b86287b6d45647daffa2d84512913869bd369c609036", w.record().Live.Revision)
+}

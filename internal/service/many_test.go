@@ -203,7 +203,8 @@ func TestRunsShareTheMemoryOfTheirProcess(t *testing.T) {
 	const routes = service.RunsAtOnce
 	synctest.Test(t, func(t *testing.T) {
 		m := newMany(t, routes, ", quiet_period: 0s", false)
-		var packing, most atomic.Int64
+		var packing, most, swept atomic.Int64
+		m.OnSweep(func() { swept.Add(1) })
 		m.held.Fault = func(op membucket.Op, key string, after bool) error {
 			if op == membucket.Put && strings.Contains(key, "/bundles/") && !after {
 				most.Store(max(most.Load(), packing.Add(1)))
@@ -219,6 +220,7 @@ func TestRunsShareTheMemoryOfTheirProcess(t *testing.T) {
 		require.Empty(t, m.Handle(t.Context(), batch).Failed)
 		require.Greater(t, most.Load(), int64(5))
 		require.Less(t, most.Load(), int64(routes/2))
+		require.Positive(t, swept.Load())
 	})
 }
 

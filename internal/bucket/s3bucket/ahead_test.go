@@ -2,13 +2,16 @@ package s3bucket_test
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"io"
 	"net/http"
 	"strings"
 	"sync"
+	"sync/atomic"
 	"testing"
 	"testing/synctest"
+	"time"
 
 	"github.com/aws/aws-sdk-go-v2/aws"
 	"github.com/aws/aws-sdk-go-v2/service/s3"
@@ -23,6 +26,7 @@ import (
 type paged struct {
 	documents map[string]string
 	hang      string // token whose answer never comes
+	givenUp   atomic.Bool
 
 	mu     sync.Mutex
 	tokens []string
@@ -35,6 +39,8 @@ func (p *paged) Do(r *http.Request) (*http.Response, error) {
 	p.mu.Unlock()
 	if p.hang != "" && token == p.hang {
 		<-r.Context().Done()
+		time.Sleep(time.Second)
+		p.givenUp.Store(true)
 		return nil, r.Context().Err()
 	}
 	return &http.Response{StatusCode: 200, Header: http.Header{}, Body: io.NopCloser(strings.NewReader(p.documents[token])), Request: r}, nil
@@ -104,14 +110,17 @@ func TestAWrongGuessOfTheNextPage(t *testing.T) {
 			synctest.Test(t, func(t *testing.T) {
 				server := &paged{documents: map[string]string{"": first, "right": result(entry("2", ""))}, hang: "wrong"}
 				may := make(chan struct{})
+				ended := make(chan error)
 				var listing bucket.Listing
-				var err error
-				go func() { listing, err = server.decodingWhen(may).List(t.Context(), "") }()
+				go func() {
+					var err error
+					listing, err = server.decodingWhen(may).List(t.Context(), "")
+					ended <- err
+				}()
 				synctest.Wait()
 				require.Equal(t, []string{"", "wrong"}, server.asked())
 				close(may)
-				synctest.Wait()
-				require.NoError(t, err)
+				require.NoError(t, <-ended)
 				want := []string{"1", "2"}
 				if name == "after the end" {
 					want = want[:1]
@@ -157,7 +166,36 @@ func TestAListingThatFailsGivesUpWhatItAskedForAhead(t *testing.T) {
 		require.Equal(t, []string{"", "2"}, server.asked())
 		close(may)
 		require.ErrorContains(t, <-ended, "counts 7 keys and shows 1")
+		require.True(t, server.givenUp.Load())
 	})
+}
+
+// TestThePageItselfIsNotAskedForAhead: a listing that does not get on has no further page.
+func TestThePageItselfIsNotAskedForAhead(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		server := &paged{documents: map[string]string{"": result(next("2") + entry("1", "")), "2": result(next("2") + entry("2", ""))}}
+		may := make(chan struct{})
+		ended := make(chan error)
+		go func() {
+			_, err := server.decodingWhen(may).List(t.Context(), "")
+			ended <- err
+		}()
+		synctest.Wait()
+		may <- struct{}{}
+		synctest.Wait()
+		require.Equal(t, []string{"", "2"}, server.asked())
+		may <- struct{}{}
+		require.ErrorContains(t, <-ended, "its next page is the same again")
+	})
+}
+
+// TestAnErrorOfAPageIsKept while its next one is looked for.
+func TestAnErrorOfAPageIsKept(t *testing.T) {
+	page, wet := result(entry("1", "")), errors.New("the cable is wet")
+	_, err := at("http://localhost", httpClient(func(r *http.Request) (*http.Response, error) {
+		return &http.Response{StatusCode: 200, Header: http.Header{}, Body: cutBody{strings.NewReader(page[:len(page)-20]), wet}, Request: r}, nil
+	})).List(t.Context(), "")
+	require.ErrorIs(t, err, wet)
 }
 
 // TestAPageThatWasAskedForAheadFails as any page does, after those before it.

@@ -12,8 +12,8 @@ import (
 	"github.com/klauspost/compress/flate"
 )
 
-// Level is the compression level of every bundle. It is part of what makes a bundle reproducible. Level 6 takes twice the time of level 2, on one
-// processor and on two, for a bundle that is an eighth smaller (BenchmarkLevels); a function has a third of a processor at 512 MB, and sends
+// Level is the compression level of every bundle. It is part of what makes a bundle reproducible. Level 6 takes nearly twice the time of level 2 on one
+// processor and half as much again on two, for a bundle that is an eighth smaller (BenchmarkLevels); a function has a third of a processor at 512 MB, and sends
 // some 50 MB a second.
 const Level = 2
 

@@ -123,4 +123,10 @@ func TestPagesReserveMemory(t *testing.T) {
 	require.GreaterOrEqual(t, pages.used[0], int64(10*2048), "and the bundle")
 	require.Equal(t, int64(10*2048), pages.used[1])
 	require.Zero(t, memory.used)
+
+	w.route.MaxFiles = 5
+	w.put("dags/a.py", "one more")
+	w.requireOutcome(deployer.Held, w.sync())
+	require.Len(t, pages.used, 3)
+	require.Zero(t, memory.used)
 }

@@ -475,7 +475,7 @@ variable "architecture" {
 }
 
 variable "memory_size" {
-  description = "Memory of the function in MB; the processor grows with it. A run needs some 50 MB for 1,000 files and 210 MB for 100,000, however large they are, 100 MB more with the syntax check, and up to 450 MB if the zip lacks machine code."
+  description = "Memory of the function in MB; the processor grows with it. A run needs some 50 MB for 1,000 files and 240 MB for 100,000, however large they are, 100 MB more with the syntax check, and up to 450 MB if the zip lacks machine code."
   type        = number
   default     = 512
   nullable    = false

@@ -387,6 +387,7 @@ func (w *world) sync(ctx context.Context, a *actor, events []time.Time) deployer
 	a.knows.end, _ = ctx.Deadline()
 	r := a.route().Sync(ctx, events)
 	if ctx.Err() != nil { // all of its calls end at one instant, and any of them may give the reason
+		w.fault() // it may have told people of what it could not note as told
 		w.log("%s ends: %s, interrupted", a.name, r.Outcome)
 	} else {
 		w.log("%s ends: %s %s", a.name, r.Outcome, r.Reason)

@@ -39,7 +39,7 @@ test-real: $(TOOLS)/versitygw build/lambda/bootstrap build/lambda-amd64.zip buil
 	$(REAL) test $(RACE) -timeout 25m ./...
 
 soak: ## simulate SCHEDULES (default 100000) schedules from SEED on; a failing one is printed with the command that replays it
-	$(GO) test -count=1 -timeout 12h -run '^TestSchedules$$' ./internal/simulation -seed $${SEED:-1} -schedules $${SCHEDULES:-100000} $(if $(filter 1,$(SCHEDULES)),-trace -v)
+	$(GO) test -count=1 -timeout 12h -run '^TestSchedules$$' ./internal/simulation -seed $${SEED:-1} -schedules $${SCHEDULES:-100000} $(if $(filter 1,$(SCHEDULES)),-log -v)
 
 mutations: ## switch each clause of the protocol off, one at a time: the simulator must find it
 	$(GO) test -tags mutations -timeout 60m -run '^TestMutationsAreCaught$$' -v ./internal/simulation

@@ -18,7 +18,7 @@ var (
 	firstSeed = flag.Uint64("seed", 1, "the first schedule")
 	schedules = flag.Uint64("schedules", defaultSchedules, "how many schedules")
 	step      = flag.Uint64("step", 1, "from one schedule's seed to the next")
-	verbose   = flag.Bool("trace", false, "print what happened, also if it went well")
+	verbose   = flag.Bool("log", false, "print what happened, also if it went well")
 )
 
 // TestMain lets garbage lie: worlds are small and many.

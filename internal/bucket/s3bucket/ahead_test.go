@@ -18,7 +18,6 @@ import (
 	"github.com/aws/smithy-go/middleware"
 	"github.com/stretchr/testify/require"
 
-	"github.com/dagbucket/dagbucket/internal/bucket"
 	"github.com/dagbucket/dagbucket/internal/bucket/s3bucket"
 )
 
@@ -67,11 +66,24 @@ func (p *paged) decodingWhen(may <-chan struct{}) *s3bucket.Bucket {
 	}), "acme")
 }
 
-func keysOf(l bucket.Listing) (keys []string) {
-	for _, o := range l.Objects {
-		keys = append(keys, o.Key)
-	}
-	return keys
+// listed is how a listing ended.
+type listed struct {
+	keys []string
+	err  error
+}
+
+// list lists in the background.
+func (p *paged) list(t *testing.T, may <-chan struct{}) <-chan listed {
+	ended := make(chan listed)
+	go func() {
+		listing, err := p.decodingWhen(may).List(t.Context(), "")
+		got := listed{err: err}
+		for _, o := range listing.Objects {
+			got.keys = append(got.keys, o.Key)
+		}
+		ended <- got
+	}()
+	return ended
 }
 
 // TestTheNextPageIsAskedForWhileOneIsDecoded, and none beyond it.
@@ -82,19 +94,14 @@ func TestTheNextPageIsAskedForWhileOneIsDecoded(t *testing.T) {
 			"fourth": result(entry("4", "")),
 		}}
 		may := make(chan struct{})
-		b := server.decodingWhen(may)
-		var listing bucket.Listing
-		var err error
-		go func() { listing, err = b.List(t.Context(), "") }()
+		ended := server.list(t, may)
 		for step, want := range [][]string{{"", "a&b/+="}, {"", "a&b/+=", "third"}, {"", "a&b/+=", "third", "fourth"}} {
 			synctest.Wait()
 			require.Equal(t, want, server.asked(), "after %d pages were decoded", step)
 			may <- struct{}{}
 		}
 		may <- struct{}{}
-		synctest.Wait()
-		require.NoError(t, err)
-		require.Equal(t, []string{"1", "2", "3", "4"}, keysOf(listing))
+		require.Equal(t, listed{keys: []string{"1", "2", "3", "4"}}, <-ended)
 		require.Len(t, server.asked(), 4)
 	})
 }
@@ -110,22 +117,17 @@ func TestAWrongGuessOfTheNextPage(t *testing.T) {
 			synctest.Test(t, func(t *testing.T) {
 				server := &paged{documents: map[string]string{"": first, "right": result(entry("2", ""))}, hang: "wrong"}
 				may := make(chan struct{})
-				ended := make(chan error)
-				var listing bucket.Listing
-				go func() {
-					var err error
-					listing, err = server.decodingWhen(may).List(t.Context(), "")
-					ended <- err
-				}()
+				ended := server.list(t, may)
 				synctest.Wait()
 				require.Equal(t, []string{"", "wrong"}, server.asked())
 				close(may)
-				require.NoError(t, <-ended)
+				got := <-ended
+				require.NoError(t, got.err)
 				want := []string{"1", "2"}
 				if name == "after the end" {
 					want = want[:1]
 				}
-				require.Equal(t, want, keysOf(listing))
+				require.Equal(t, want, got.keys)
 			})
 		})
 	}
@@ -157,15 +159,11 @@ func TestAListingThatFailsGivesUpWhatItAskedForAhead(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		server := &paged{documents: map[string]string{"": result("<KeyCount>7</KeyCount>" + next("2") + entry("1", ""))}, hang: "2"}
 		may := make(chan struct{})
-		ended := make(chan error)
-		go func() {
-			_, err := server.decodingWhen(may).List(t.Context(), "")
-			ended <- err
-		}()
+		ended := server.list(t, may)
 		synctest.Wait()
 		require.Equal(t, []string{"", "2"}, server.asked())
 		close(may)
-		require.ErrorContains(t, <-ended, "counts 7 keys and shows 1")
+		require.ErrorContains(t, (<-ended).err, "counts 7 keys and shows 1")
 		require.True(t, server.givenUp.Load())
 	})
 }
@@ -175,17 +173,13 @@ func TestThePageItselfIsNotAskedForAhead(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		server := &paged{documents: map[string]string{"": result(next("2") + entry("1", "")), "2": result(next("2") + entry("2", ""))}}
 		may := make(chan struct{})
-		ended := make(chan error)
-		go func() {
-			_, err := server.decodingWhen(may).List(t.Context(), "")
-			ended <- err
-		}()
+		ended := server.list(t, may)
 		synctest.Wait()
 		may <- struct{}{}
 		synctest.Wait()
 		require.Equal(t, []string{"", "2"}, server.asked())
 		may <- struct{}{}
-		require.ErrorContains(t, <-ended, "its next page is the same again")
+		require.ErrorContains(t, (<-ended).err, "its next page is the same again")
 	})
 }
 

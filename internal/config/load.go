@@ -47,7 +47,7 @@ var variables = []variable{
 // of open's that may pass. open should stop reading after 1 MiB and a byte: Load refuses more than 1 MiB.
 func Load(ctx context.Context, env func(string) string, open func(ctx context.Context, url string) ([]byte, error)) (*Config, error) {
 	r := &reader{names: map[string]string{}, lines: map[string]int{}, bad: map[string]bool{}}
-	c := &Config{AstroURL: defaultAstroURL, Follow: time.Minute, Memory: functionMemory(env, groupFiles...)}
+	c := &Config{AstroURL: defaultAstroURL, Follow: time.Minute, Memory: functionMemory(env, groupFile, oldGroupFile)}
 	r.environment(env, c)
 	source := env("DAGBUCKET_CONFIG")
 	if source == "" {

@@ -18,8 +18,11 @@ func functionMemory(env func(string) string, groupFiles ...string) int64 {
 	return groupMemory(groupFiles...)
 }
 
-// groupFiles hold the limit of the control group, in its second version and in its first.
-var groupFiles = []string{"/sys/fs/cgroup/memory.max", "/sys/fs/cgroup/memory/memory.limit_in_bytes"}
+// The limit of the control group, in its second version and in its first.
+const (
+	groupFile    = "/sys/fs/cgroup/memory.max"
+	oldGroupFile = "/sys/fs/cgroup/memory/memory.limit_in_bytes"
+)
 
 // groupMemory reads the first of the files that holds a limit.
 func groupMemory(files ...string) int64 {

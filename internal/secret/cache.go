@@ -21,7 +21,8 @@ type Cache struct {
 	kept map[string]*kept // by reference
 }
 
-// kept is a secret that was read, for all who use it.
+// kept is a secret that was read, for all who use it. Whether to read it is decided, and what was read is kept, under its mutex: between
+// the end of a read and the keeping of its value nobody may begin another.
 type kept struct {
 	mu    sync.Mutex
 	value string // "" after a failure: nobody goes on with one that is known to be stale
@@ -32,19 +33,11 @@ func NewCache(r Resolver) *Cache { return &Cache{resolver: r, kept: map[string]*
 
 // Read reads a secret anew. Of those who want the same one at the same time, one reads; each waits at most until its own ctx ends.
 func (c *Cache) Read(ctx context.Context, ref string) (string, error) {
-	everybodys := context.WithoutCancel(ctx) // it must not end with whoever leaves first
-	read := c.reads.DoChan(ref, func() (any, error) {
-		ctx, cancel := context.WithTimeout(everybodys, readTime)
-		defer cancel()
-		return c.resolver.Resolve(ctx, ref)
-	})
-	select {
-	case r := <-read:
-		value, _ := r.Val.(string)
-		return value, r.Err
-	case <-ctx.Done():
-		return "", fmt.Errorf("wait for a read of the secret: %w", context.Cause(ctx))
-	}
+	k := c.keptOf(ref)
+	k.mu.Lock()
+	read := c.read(ctx, ref, k)
+	k.mu.Unlock()
+	return wait(ctx, read)
 }
 
 // Kept returns one user's way to a secret: it is read once for all of them. With refresh a user gets another one than before: the one that
@@ -52,24 +45,50 @@ func (c *Cache) Read(ctx context.Context, ref string) (string, error) {
 func (c *Cache) Kept(ref string) func(ctx context.Context, refresh bool) (string, error) {
 	k := c.keptOf(ref)
 	given := "" // guarded by k.mu
-	known := func(refresh bool) (string, bool) {
+	known := func(ctx context.Context, refresh bool) (string, <-chan singleflight.Result) {
 		k.mu.Lock()
 		defer k.mu.Unlock()
 		if k.value == "" || refresh && k.value == given {
-			return "", false
+			return "", c.read(ctx, ref, k)
 		}
 		given = k.value
-		return given, true
+		return given, nil
 	}
 	return func(ctx context.Context, refresh bool) (string, error) {
-		if value, ok := known(refresh); ok {
+		value, read := known(ctx, refresh)
+		if read == nil {
 			return value, nil
 		}
-		value, err := c.Read(ctx, ref)
+		value, err := wait(ctx, read)
 		k.mu.Lock()
 		defer k.mu.Unlock()
-		k.value, given = value, value
+		given = value
 		return value, err
+	}
+}
+
+// read begins to read a secret, or joins those who wait for it. The caller holds k.mu.
+func (c *Cache) read(ctx context.Context, ref string, k *kept) <-chan singleflight.Result {
+	everybodys := context.WithoutCancel(ctx) // it must not end with whoever leaves first
+	return c.reads.DoChan(ref, func() (any, error) {
+		ctx, cancel := context.WithTimeout(everybodys, readTime)
+		defer cancel()
+		value, err := c.resolver.Resolve(ctx, ref)
+		k.mu.Lock()
+		defer k.mu.Unlock()
+		k.value = value
+		c.reads.Forget(ref) // who comes from now on sees the value
+		return value, err
+	})
+}
+
+func wait(ctx context.Context, read <-chan singleflight.Result) (string, error) {
+	select {
+	case r := <-read:
+		value, _ := r.Val.(string)
+		return value, r.Err
+	case <-ctx.Done():
+		return "", fmt.Errorf("wait for a read of the secret: %w", context.Cause(ctx))
 	}
 }
 

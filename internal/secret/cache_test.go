@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"runtime"
 	"sync"
 	"sync/atomic"
 	"testing"
@@ -11,6 +12,7 @@ import (
 	"time"
 
 	"github.com/stretchr/testify/require"
+	"golang.org/x/sync/errgroup"
 )
 
 // slowSecrets takes a second for each read, and gives what current holds; "" is a failure.
@@ -98,6 +100,25 @@ func TestARotatedTokenIsReadOnce(t *testing.T) {
 		got, err := c.read(t.Context(), c.refresh)
 		require.NoError(t, err)
 		require.Equal(t, c.want, got)
+	}
+}
+
+// TestNobodyReadsWhatIsBeingKept: who comes just as a read ends must not begin another.
+func TestNobodyReadsWhatIsBeingKept(t *testing.T) {
+	for range 500 {
+		var reads atomic.Int64
+		c := NewCache(Resolver{"env": func(context.Context, string) (string, error) { reads.Add(1); return "secret", nil }})
+		var group errgroup.Group
+		for range 50 {
+			read := c.Kept("env:TOKEN")
+			group.Go(func() error {
+				runtime.Gosched() // so that they come while the read ends
+				_, err := read(t.Context(), false)
+				return err
+			})
+		}
+		require.NoError(t, group.Wait())
+		require.EqualValues(t, 1, reads.Load())
 	}
 }
 

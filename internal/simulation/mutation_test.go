@@ -81,13 +81,40 @@ var mutations = []mutation{
 	{"broken files empty a source", "deployer/check.go", "if shipped[source] == 0 &&", "if false &&", 0},
 }
 
+// caughtBy are the schedules that found those mutations that take long to find. They are tried first: it saves most of the search, which
+// follows where a change of the protocol or of the simulator made another schedule of a seed.
+var caughtBy = map[string]uint64{
+	"no superseded list":                                  49,
+	"reads are not pinned":                                93,
+	"nobody rings":                                        48,
+	"the last listing alone removes":                      1016,
+	"after the bell the Deployment is not read again":     86,
+	"a run that fails drops the bell":                     30709,
+	"a run that fails rings its own lease alone":          625,
+	"release ignores the bell":                            197,
+	"a superseded version stays live":                     64,
+	"a late holder covers":                                1349,
+	"who shares a lane is answered with any outcome":      192,
+	"who shares a lane is answered by the outcome's time": 397,
+	"a rollback that was overtaken is done again":         204,
+	"a rollback of what was left out pins nothing":        89,
+	"pages that could not be written stay old":            456,
+}
+
 // TestMutationsAreCaught: a simulator that finds nothing must be able to find something.
 func TestMutationsAreCaught(t *testing.T) {
 	for _, m := range mutations {
 		t.Run(m.name, func(t *testing.T) {
-			output, err := m.simulate(t)
+			simulate := m.compile(t)
+			output, err := "", error(nil)
+			if seed, known := caughtBy[m.name]; known {
+				output, err = simulate(seed, 1, 1)
+			}
+			if err == nil {
+				output, err = simulate(m.search())
+			}
 			require.Error(t, err, "the schedules found nothing")
-			require.Contains(t, output, "replay it with", "the schedules themselves must find it, not the compiler")
+			require.Contains(t, output, "replay it with", "the schedules themselves must find it")
 			_, found, _ := strings.Cut(output, "the first is: ")
 			found, seed, _ := strings.Cut(found, "\n")
 			seed, _, _ = strings.Cut(seed, "\n")
@@ -96,24 +123,34 @@ func TestMutationsAreCaught(t *testing.T) {
 	}
 }
 
-// simulate runs the schedules over the mutated source.
-func (m mutation) simulate(t *testing.T) (string, error) {
+// search says which schedules to try: from which seed on, how many of them, and how far one is from the next.
+func (m mutation) search() (seed uint64, schedules, step int) {
+	if m.seeds == 0 {
+		return 1, 3000, 1
+	}
+	return m.seeds, 3000, classes
+}
+
+// compile returns a run of schedules over the mutated source.
+func (m mutation) compile(t *testing.T) func(seed uint64, schedules, step int) (string, error) {
 	path, err := filepath.Abs(filepath.Join("..", m.file))
 	require.NoError(t, err)
 	source, err := os.ReadFile(path)
 	require.NoError(t, err)
 	require.Equal(t, 1, strings.Count(string(source), m.from), "the clause must stand in %s exactly once: %s", m.file, m.from)
-	mutated := filepath.Join(t.TempDir(), filepath.Base(m.file))
+	dir := t.TempDir()
+	mutated := filepath.Join(dir, filepath.Base(m.file))
 	require.NoError(t, os.WriteFile(mutated, []byte(strings.Replace(string(source), m.from, m.to, 1)), 0o600))
 	overlay, err := json.Marshal(map[string]any{"Replace": map[string]string{path: mutated}})
 	require.NoError(t, err)
-	overlayFile := filepath.Join(t.TempDir(), "overlay.json")
+	overlayFile := filepath.Join(dir, "overlay.json")
 	require.NoError(t, os.WriteFile(overlayFile, overlay, 0o600))
-	step := 1
-	if m.seeds > 0 {
-		step = classes
+	binary := filepath.Join(dir, "simulation.test")
+	output, err := exec.Command("go", "test", "-c", "-overlay", overlayFile, "-o", binary, ".").CombinedOutput()
+	require.NoError(t, err, "%s", output)
+	return func(seed uint64, schedules, step int) (string, error) {
+		output, err := exec.Command(binary, "-test.run=^TestSchedules$", fmt.Sprint("-seed=", seed), fmt.Sprint("-schedules=", schedules),
+			fmt.Sprint("-step=", step)).CombinedOutput()
+		return string(output), err
 	}
-	output, err := exec.Command("go", "test", "-vet=off", "-overlay", overlayFile, "-run", "^TestSchedules$", ".", "-schedules=3000",
-		fmt.Sprint("-seed=", max(1, m.seeds)), fmt.Sprint("-step=", step)).CombinedOutput()
-	return string(output), err
 }

@@ -24,27 +24,32 @@ func main() {
 	}
 }
 
-// pack stages the source in a folder of its own.
-func pack(out, version, machineCode string) (err error) {
-	entries, err := fixedzip.ReadFolder(machineCode, "pysyntax/")
+func pack(out, version, machineCode string) error {
+	entries, err := contents(version, machineCode)
 	if err != nil {
 		return err
+	}
+	return fixedzip.WriteFile(out, entries)
+}
+
+// contents stages the source in a folder of its own.
+func contents(version, machineCode string) (_ []fixedzip.Entry, err error) {
+	entries, err := fixedzip.ReadFolder(machineCode, "pysyntax/")
+	if err != nil {
+		return nil, err
 	}
 	folder, err := os.MkdirTemp("", "functionzip-")
 	if err != nil {
-		return err
+		return nil, err
 	}
 	defer func() { err = errors.Join(err, os.RemoveAll(folder)) }()
 	if err := copySource(folder, version); err != nil {
-		return err
+		return nil, err
 	}
 	if err := vendor(folder); err != nil {
-		return err
+		return nil, err
 	}
 	// Not with the modes on disk: the buildpack refuses a go.mod that it cannot write, and the module cache holds files that nobody can.
 	source, err := fixedzip.ReadFolder(folder, "")
-	if err != nil {
-		return err
-	}
-	return fixedzip.WriteFile(out, append(entries, source...))
+	return append(entries, source...), err
 }

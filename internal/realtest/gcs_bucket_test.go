@@ -116,15 +116,18 @@ func gcsBucket(t *testing.T, endpoint, name string) *gcsbucket.Bucket {
 
 // TestGCSBucketContract runs the storage contract over Google's client against fake-gcs-server, with a real broken network.
 func TestGCSBucketContract(t *testing.T) {
+	const pageSize = 100 // the fake takes longer for each object that it holds
 	serve := func(t *testing.T, handler http.Handler) string {
 		listener := httptest.NewServer(handler)
 		t.Cleanup(listener.Close)
 		return listener.URL
 	}
 	buckettest.Run(t, buckettest.Harness{
-		New:      func(t *testing.T) bucket.Bucket { return gcsBucket(t, serve(t, newFakeGCS(t, "acme")), "acme") },
-		PageSize: 1000,
-		Many:     1100,                                                                                        // the fake takes longer for each object that it holds
+		New: func(t *testing.T) bucket.Bucket {
+			return gcsBucket(t, serve(t, newFakeGCS(t, "acme")), "acme").WithPageSize(pageSize)
+		},
+		PageSize: pageSize,
+		Many:     5 * pageSize / 2,
 		Lacks:    func(key string) bool { return strings.ContainsAny(key, "\r\n") || !utf8.ValidString(key) }, // as Cloud Storage itself
 		BadKeys:  []string{strings.Repeat("s", 1025), "dags/\xff\xfe.py", "dags/new\nline.py", "."},
 		Denied: func(t *testing.T) bucket.Bucket {

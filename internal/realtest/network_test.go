@@ -163,6 +163,7 @@ var astroFaults = []networkCase{
 
 // TestNetworkFaults breaks the network of a function that has deployed before, lets it run once, and heals the network.
 func TestNetworkFaults(t *testing.T) {
+	t.Parallel() // it waits most of the time
 	var cases []networkCase
 	for _, group := range []struct {
 		name  string

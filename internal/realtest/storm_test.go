@@ -134,6 +134,7 @@ func (k *killer) stop() {
 // TestKills kills three of ten invocations at random moments, and one after each kind of effect before its answer gets
 // there. Several routes are at it, since a dead run's lease takes a minute to run out.
 func TestKills(t *testing.T) {
+	t.Parallel() // it waits most of the time
 	const (
 		routes     = 10
 		timeout    = 20 * time.Second

@@ -136,7 +136,7 @@ func listsManyObjects(t *testing.T, h Harness) {
 
 // cancelledInList cancels listings sooner and later: wherever it strikes, a listing is never a part of one.
 func cancelledInList(t *testing.T, h Harness) {
-	const count = 1100 // more than a page
+	count := cmp.Or(h.PageSize, 1000) * 11 / 10 // more than a page
 	b := h.New(t)
 	var group errgroup.Group
 	group.SetLimit(16)

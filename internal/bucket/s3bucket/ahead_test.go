@@ -16,6 +16,7 @@ import (
 	"github.com/aws/aws-sdk-go-v2/aws"
 	"github.com/aws/aws-sdk-go-v2/service/s3"
 	"github.com/aws/smithy-go/middleware"
+	smithyhttp "github.com/aws/smithy-go/transport/http"
 	"github.com/stretchr/testify/require"
 
 	"github.com/dagbucket/dagbucket/internal/bucket/s3bucket"
@@ -51,15 +52,28 @@ func (p *paged) asked() []string {
 	return append([]string{}, p.tokens...)
 }
 
-// decodingWhen returns the paged bucket, where the decoding of a page waits for may.
-func (p *paged) decodingWhen(may <-chan struct{}) *s3bucket.Bucket {
+// gates are what the decoding of a page waits for, by its token. It is each page's own: of two that wait, chance would pick one.
+type gates map[string]chan struct{}
+
+func shut(tokens ...string) gates {
+	g := gates{}
+	for _, token := range tokens {
+		g[token] = make(chan struct{})
+	}
+	return g
+}
+
+// decodingWhen returns the paged bucket, where the decoding of a page waits until its gate, if it has one, is closed as a channel.
+func (p *paged) decodingWhen(may gates) *s3bucket.Bucket {
 	return s3bucket.New(s3.New(s3.Options{Region: "us-east-1", BaseEndpoint: aws.String("http://localhost"), HTTPClient: p, UsePathStyle: true,
 		APIOptions: []func(*middleware.Stack) error{func(stack *middleware.Stack) error {
 			return stack.Deserialize.Add(middleware.DeserializeMiddlewareFunc("Wait", func(ctx context.Context, in middleware.DeserializeInput, next middleware.DeserializeHandler) (
 				middleware.DeserializeOutput, middleware.Metadata, error,
 			) {
 				out, metadata, err := next.HandleDeserialize(ctx, in)
-				<-may
+				if gate, ok := may[in.Request.(*smithyhttp.Request).URL.Query().Get("continuation-token")]; ok {
+					<-gate
+				}
 				return out, metadata, err
 			}), middleware.After)
 		}},
@@ -73,7 +87,7 @@ type listed struct {
 }
 
 // list lists in the background.
-func (p *paged) list(t *testing.T, may <-chan struct{}) <-chan listed {
+func (p *paged) list(t *testing.T, may gates) <-chan listed {
 	ended := make(chan listed)
 	go func() {
 		listing, err := p.decodingWhen(may).List(t.Context(), "")
@@ -93,14 +107,14 @@ func TestTheNextPageIsAskedForWhileOneIsDecoded(t *testing.T) {
 			"": result(next("a&amp;b/+=") + entry("1", "")), "a&b/+=": result(entry("2", "") + next("third")), "third": result(next("fourth") + entry("3", "")),
 			"fourth": result(entry("4", "")),
 		}}
-		may := make(chan struct{})
+		tokens := []string{"", "a&b/+=", "third", "fourth"}
+		may := shut(tokens...)
 		ended := server.list(t, may)
-		for step, want := range [][]string{{"", "a&b/+="}, {"", "a&b/+=", "third"}, {"", "a&b/+=", "third", "fourth"}} {
+		for decoded, token := range tokens {
 			synctest.Wait()
-			require.Equal(t, want, server.asked(), "after %d pages were decoded", step)
-			may <- struct{}{}
+			require.Equal(t, tokens[:min(decoded+2, len(tokens))], server.asked(), "after %d pages were decoded", decoded)
+			close(may[token])
 		}
-		may <- struct{}{}
 		require.Equal(t, listed{keys: []string{"1", "2", "3", "4"}}, <-ended)
 		require.Len(t, server.asked(), 4)
 	})
@@ -116,11 +130,11 @@ func TestAWrongGuessOfTheNextPage(t *testing.T) {
 		t.Run(name, func(t *testing.T) {
 			synctest.Test(t, func(t *testing.T) {
 				server := &paged{documents: map[string]string{"": first, "right": result(entry("2", ""))}, hang: "wrong"}
-				may := make(chan struct{})
+				may := shut("")
 				ended := server.list(t, may)
 				synctest.Wait()
 				require.Equal(t, []string{"", "wrong"}, server.asked())
-				close(may)
+				close(may[""])
 				got := <-ended
 				require.NoError(t, got.err)
 				want := []string{"1", "2"}
@@ -144,9 +158,7 @@ func TestWhatNeedsNoGuess(t *testing.T) {
 	} {
 		t.Run(name, func(t *testing.T) {
 			server := &paged{documents: map[string]string{"": first, "2": result(entry("2", ""))}}
-			may := make(chan struct{})
-			close(may)
-			listing, err := server.decodingWhen(may).List(t.Context(), "")
+			listing, err := server.decodingWhen(nil).List(t.Context(), "")
 			require.NoError(t, err)
 			require.Equal(t, "2", listing.Objects[len(listing.Objects)-1].Key)
 			require.Equal(t, []string{"", "2"}, server.asked())
@@ -158,11 +170,11 @@ func TestWhatNeedsNoGuess(t *testing.T) {
 func TestAListingThatFailsGivesUpWhatItAskedForAhead(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		server := &paged{documents: map[string]string{"": result("<KeyCount>7</KeyCount>" + next("2") + entry("1", ""))}, hang: "2"}
-		may := make(chan struct{})
+		may := shut("")
 		ended := server.list(t, may)
 		synctest.Wait()
 		require.Equal(t, []string{"", "2"}, server.asked())
-		close(may)
+		close(may[""])
 		require.ErrorContains(t, (<-ended).err, "counts 7 keys and shows 1")
 		require.True(t, server.givenUp.Load())
 	})
@@ -172,13 +184,13 @@ func TestAListingThatFailsGivesUpWhatItAskedForAhead(t *testing.T) {
 func TestThePageItselfIsNotAskedForAhead(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		server := &paged{documents: map[string]string{"": result(next("2") + entry("1", "")), "2": result(next("2") + entry("2", ""))}}
-		may := make(chan struct{})
+		may := shut("", "2")
 		ended := server.list(t, may)
 		synctest.Wait()
-		may <- struct{}{}
+		close(may[""])
 		synctest.Wait()
 		require.Equal(t, []string{"", "2"}, server.asked())
-		may <- struct{}{}
+		close(may["2"])
 		require.ErrorContains(t, (<-ended).err, "its next page is the same again")
 	})
 }

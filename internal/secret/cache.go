@@ -60,10 +60,13 @@ func (c *Cache) Kept(ref string) func(ctx context.Context, refresh bool) (string
 			return value, nil
 		}
 		value, err := wait(ctx, read)
+		if err != nil {
+			return "", err // what was given stays known: the read that it would not wait for may still be under way
+		}
 		k.mu.Lock()
 		defer k.mu.Unlock()
 		given = value
-		return value, err
+		return value, nil
 	}
 }
 

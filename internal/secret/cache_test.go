@@ -144,3 +144,24 @@ func TestWhoLeavesEndsNoRead(t *testing.T) {
 		require.EqualValues(t, 1, reads.Load())
 	})
 }
+
+// TestWhoLeavesIsNotGivenTheRefusedOne: when it comes back, it waits for the read that it had asked for.
+func TestWhoLeavesIsNotGivenTheRefusedOne(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		var current atomic.Value
+		var reads atomic.Int64
+		current.Store("refused")
+		read := slowSecrets(&current, &reads).Kept("env:TOKEN")
+		_, err := read(t.Context(), false)
+		require.NoError(t, err)
+		current.Store("second")
+		ctx, cancel := context.WithTimeout(t.Context(), 100*time.Millisecond)
+		defer cancel()
+		_, err = read(ctx, true)
+		require.ErrorIs(t, err, context.DeadlineExceeded)
+		value, err := read(t.Context(), true)
+		require.NoError(t, err)
+		require.Equal(t, "second", value)
+		require.EqualValues(t, 2, reads.Load())
+	})
+}

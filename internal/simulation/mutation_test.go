@@ -106,7 +106,8 @@ func TestMutationsAreCaught(t *testing.T) {
 	for _, m := range mutations {
 		t.Run(m.name, func(t *testing.T) {
 			simulate := m.compile(t)
-			output, err := "", error(nil)
+			var output string
+			var err error
 			if seed, known := caughtBy[m.name]; known {
 				output, err = simulate(seed, 1, 1)
 			}

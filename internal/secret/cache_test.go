@@ -165,3 +165,27 @@ func TestWhoLeavesIsNotGivenTheRefusedOne(t *testing.T) {
 		require.EqualValues(t, 2, reads.Load())
 	})
 }
+
+// TestARefreshGivesAnother, however many read at that moment.
+func TestARefreshGivesAnother(t *testing.T) {
+	var reads atomic.Int64
+	c := NewCache(Resolver{"env": func(context.Context, string) (string, error) { return fmt.Sprint(reads.Add(1)), nil }})
+	var group errgroup.Group
+	for range 8 {
+		read := c.Kept("env:TOKEN")
+		group.Go(func() error {
+			for range 5000 {
+				before, err := read(t.Context(), false)
+				after, failure := read(t.Context(), true)
+				if err := errors.Join(err, failure); err != nil {
+					return err
+				}
+				if after == before {
+					return fmt.Errorf("%s again", after)
+				}
+			}
+			return nil
+		})
+	}
+	require.NoError(t, group.Wait())
+}
